@@ -1,0 +1,221 @@
+//! The forwarding table: one immutable snapshot of everything a worker needs to decide about a packet.
+//!
+//! Its parts are shared between snapshots by `Arc`: a changed MAC replaces [`RouteTable`] only, a changed
+//! service only its own Maglev table. A published table never changes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::addr::{Addr, VipKey};
+use crate::flow::{FlowHash, HashInputs, HashKey};
+use crate::maglev::MaglevTable;
+use crate::next_hop::{HopGroupId, RouteTable};
+use crate::service::{BackendId, BackendState, ForwardingMode, ServiceId};
+
+/// Number of a published table; grows by one with each publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
+pub struct Generation(pub u64);
+
+/// One VIP port.
+#[derive(Clone, Debug)]
+pub struct ServiceEntry {
+    pub id: ServiceId,
+    pub key: VipKey,
+    pub mode: ForwardingMode,
+    pub hash_inputs: HashInputs,
+    pub maglev: Arc<MaglevTable>,
+    /// Backends in the order of the Maglev table's members.
+    pub backends: Arc<[BackendId]>,
+}
+
+/// One backend, addressed by [`BackendId::slot`]. One cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct BackendEntry {
+    pub addr: Addr,
+    pub port: u16,
+    pub state: BackendState,
+    /// [`BackendId::epoch`] of the present holder of the slot; 0 = vacant.
+    pub epoch: u32,
+    pub hops: HopGroupId,
+}
+
+impl BackendEntry {
+    pub const VACANT: BackendEntry = BackendEntry {
+        addr: Addr::UNSPECIFIED,
+        port: 0,
+        state: BackendState::Draining,
+        epoch: 0,
+        hops: HopGroupId(u32::MAX),
+    };
+}
+
+/// VIP ports by key: open addressing, at most half full, so a miss ends after a probe or two.
+#[derive(Debug, Default)]
+pub struct ServiceTable {
+    entries: Box<[ServiceEntry]>,
+    /// (tag, index into `entries`); index `u32::MAX` = vacant. Power of two.
+    index: Box<[(u32, u32)]>,
+    /// Index into `entries` by [`ServiceId::slot`].
+    by_slot: Box<[u32]>,
+    /// VIP addresses, sorted, for packets that have no port (echo requests, unknown ports).
+    addrs: Box<[Addr]>,
+}
+
+const VACANT: u32 = u32::MAX;
+
+impl ServiceTable {
+    /// Keys must be unique; see [`ForwardingTable::check`].
+    pub fn new(entries: Vec<ServiceEntry>) -> Self {
+        let buckets = (entries.len() * 2).next_power_of_two().max(2);
+        let mut index = vec![(0, VACANT); buckets].into_boxed_slice();
+        let slots = entries.iter().map(|e| e.id.slot as usize + 1).max().unwrap_or(0);
+        let mut by_slot = vec![VACANT; slots].into_boxed_slice();
+        for (i, entry) in entries.iter().enumerate() {
+            let tag = tag_of(&entry.key);
+            let mut at = tag as usize & (buckets - 1);
+            while index[at].1 != VACANT {
+                at = (at + 1) & (buckets - 1);
+            }
+            index[at] = (tag, i as u32);
+            by_slot[entry.id.slot as usize] = i as u32;
+        }
+        let mut addrs: Vec<Addr> = entries.iter().map(|e| e.key.addr).collect();
+        addrs.sort_unstable();
+        addrs.dedup();
+        ServiceTable { entries: entries.into(), index, by_slot, addrs: addrs.into() }
+    }
+
+    #[inline]
+    pub fn lookup(&self, key: &VipKey) -> Option<&ServiceEntry> {
+        let mask = self.index.len().wrapping_sub(1);
+        let tag = tag_of(key);
+        let mut at = tag as usize & mask;
+        loop {
+            let &(found, i) = self.index.get(at)?;
+            if i == VACANT {
+                return None;
+            }
+            let entry = self.entries.get(i as usize)?;
+            if found == tag && entry.key == *key {
+                return Some(entry);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// The service with exactly this id; `None` once it is gone, even if its slot has a new holder.
+    #[inline]
+    pub fn get(&self, id: ServiceId) -> Option<&ServiceEntry> {
+        let i = *self.by_slot.get(id.slot as usize)?;
+        self.entries.get(i as usize).filter(|entry| entry.id == id)
+    }
+
+    /// Is this the address of any VIP?
+    #[inline]
+    pub fn is_vip(&self, addr: Addr) -> bool {
+        self.addrs.binary_search(&addr).is_ok()
+    }
+
+    pub fn entries(&self) -> &[ServiceEntry] {
+        &self.entries
+    }
+
+    pub fn addrs(&self) -> &[Addr] {
+        &self.addrs
+    }
+}
+
+/// A cheap unkeyed mix: VIP keys are ours, not an attacker's, and at most half the index is full.
+#[inline]
+fn tag_of(key: &VipKey) -> u32 {
+    let bits = key.addr.bits();
+    let ports = (key.port as u64) << 8 | key.protocol as u64;
+    let mixed = ((bits >> 64) as u64).rotate_left(29) ^ bits as u64 ^ ports.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32
+}
+
+/// Everything a worker decides from.
+#[derive(Debug)]
+pub struct ForwardingTable {
+    pub generation: Generation,
+    pub hash_key: HashKey,
+    pub services: Arc<ServiceTable>,
+    /// By [`BackendId::slot`].
+    pub backends: Arc<[BackendEntry]>,
+    pub routes: Arc<RouteTable>,
+}
+
+impl Default for ForwardingTable {
+    fn default() -> Self {
+        ForwardingTable {
+            generation: Generation(0),
+            hash_key: HashKey::default(),
+            services: Arc::default(),
+            backends: Arc::new([]),
+            routes: Arc::default(),
+        }
+    }
+}
+
+impl ForwardingTable {
+    /// The backend with exactly this id; `None` once it is gone, even if its slot has a new holder.
+    #[inline]
+    pub fn backend(&self, id: BackendId) -> Option<&BackendEntry> {
+        self.backends.get(id.slot as usize).filter(|b| b.epoch == id.epoch && b.epoch != 0)
+    }
+
+    /// The backend for a new flow of `service`.
+    #[inline]
+    pub fn select(&self, service: &ServiceEntry, hash: FlowHash) -> Option<(BackendId, &BackendEntry)> {
+        let id = *service.backends.get(usize::from(service.maglev.lookup(hash)?))?;
+        Some((id, self.backend(id)?))
+    }
+
+    /// Holds the table against its own rules; the compiler's tests and a debug build call it.
+    pub fn check(&self) -> Result<(), TableError> {
+        for entry in self.services.entries() {
+            let found = self.services.lookup(&entry.key).ok_or(TableError::Unreachable(entry.key))?;
+            if found.id != entry.id || self.services.get(entry.id).is_none() {
+                return Err(TableError::DuplicateKey(entry.key));
+            }
+            self.check_backends(entry)?;
+        }
+        Ok(())
+    }
+
+    fn check_backends(&self, entry: &ServiceEntry) -> Result<(), TableError> {
+        let vip = entry.key;
+        for &id in entry.backends.iter() {
+            let backend = self.backend(id).ok_or(TableError::DanglingBackend { vip, id })?;
+            if self.routes.groups.get(backend.hops.0 as usize).is_none() {
+                return Err(TableError::DanglingHops { vip, id });
+            }
+        }
+        for &row in entry.maglev.rows() {
+            let id = *entry.backends.get(usize::from(row)).ok_or(TableError::DanglingRow { vip, row })?;
+            if self.backend(id).is_none_or(|b| b.state != BackendState::Active) {
+                return Err(TableError::DrainingRow { vip, id });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A broken table: a bug in the compiler, never an operator's doing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    #[error("{0} cannot be found in its own index")]
+    Unreachable(VipKey),
+    #[error("{0} is held by two services")]
+    DuplicateKey(VipKey),
+    #[error("{vip}: backend {id:?} is not in the backend table")]
+    DanglingBackend { vip: VipKey, id: BackendId },
+    #[error("{vip}: backend {id:?} names a hop group that does not exist")]
+    DanglingHops { vip: VipKey, id: BackendId },
+    #[error("{vip}: Maglev row {row} is past the backend list")]
+    DanglingRow { vip: VipKey, row: u16 },
+    #[error("{vip}: backend {id:?} has Maglev rows but is not active")]
+    DrainingRow { vip: VipKey, id: BackendId },
+}
