@@ -1,0 +1,32 @@
+# Everything a newcomer or CI runs. `make help` lists it.
+
+CARGO ?= cargo
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint fuzz packages
+
+# Where Cargo builds: CARGO_TARGET_DIR when set, target/ otherwise.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: packages ## Clients, router, balancer and backends in namespaces, with real traffic (DEMO_SECONDS=8: short)
+	$(CARGO) build --release --locked -p maglane -p maglane-perf --bins
+	exec $(TARGET)/release/maglane-rig demo
+
+test: ## Every check: lint, unit to model tests, loom, fuzz, end to end in namespaces, a short demo
+	@.ci/test
+
+bench: packages ## Criterion benches of the packet path (the end-to-end comparison is perf/e2e.sh)
+	$(CARGO) bench --locked -p maglane-benches
+
+lint: packages ## rustfmt, clippy with warnings denied, cargo-deny where installed
+	@.ci/lint
+
+fuzz: packages ## A short run of every fuzz target (FUZZ_SECONDS each, default 20; nightly and cargo-fuzz needed)
+	@.ci/fuzz
+
+packages: ## Install the system packages that are missing
+	@.ci/packages
