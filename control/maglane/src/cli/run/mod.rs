@@ -1,0 +1,36 @@
+//! `maglane run`: its flags, in groups. Every flag has an environment fallback `MAGLANE_<FLAG>`; where the
+//! default is not a constant, the help says what it is.
+
+mod balance;
+mod control;
+mod nat;
+mod xdp;
+
+use clap::Args;
+
+pub use balance::{BalanceArgs, FlowArgs};
+pub use control::{ControlArgs, LogArgs};
+pub use nat::{NatArgs, TunnelArgs};
+pub use xdp::{InterfaceArgs, WorkerArgs, XdpArgs};
+
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub interfaces: InterfaceArgs,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
+    #[command(flatten)]
+    pub xdp: XdpArgs,
+    #[command(flatten)]
+    pub balance: BalanceArgs,
+    #[command(flatten)]
+    pub nat: NatArgs,
+    #[command(flatten)]
+    pub tunnels: TunnelArgs,
+    #[command(flatten)]
+    pub flows: FlowArgs,
+    #[command(flatten)]
+    pub control: ControlArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}

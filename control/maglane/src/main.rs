@@ -1,0 +1,6 @@
+//! `maglane`: the binary.
+#![forbid(unsafe_code)]
+mod cli;
+mod preflight;
+mod settings;
+fn main() {}

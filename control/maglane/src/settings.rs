@@ -1,0 +1,367 @@
+//! Checked settings: what the flags say, once they agree with each other. Nothing here asks the kernel;
+//! [`crate::preflight`] does, and refuses what the node cannot give.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use maglane_shared::flow::HashKey;
+use maglane_shared::maglev;
+use maglane_shared::service::ForwardingMode;
+
+use crate::cli::run::{ControlArgs, LogArgs, RunArgs, TunnelArgs};
+use crate::cli::values::{AutoOr, Choice, Cores, HashKeySource, OffOr, Ports, UnknownPort, Wait, XdpMode, parse_secret};
+
+/// Two flags that contradict each other, or a value that cannot work.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{flag} {value}: {problem}; {remedy}")]
+pub struct SettingsError {
+    pub flag: &'static str,
+    pub value: String,
+    pub problem: String,
+    pub remedy: String,
+}
+
+impl SettingsError {
+    pub fn new(
+        flag: &'static str,
+        value: impl ToString,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        SettingsError { flag, value: value.to_string(), problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+/// Everything `maglane run` was told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Unique, 1 to 32; the position is the interface's `PortIndex`.
+    pub interfaces: Vec<String>,
+    pub xdp_mode: XdpMode,
+    pub force_attach: bool,
+    pub workers: WorkerSettings,
+    pub sockets: SocketSettings,
+    pub manifests: PathBuf,
+    pub balance: BalanceSettings,
+    pub nat: NatSettings,
+    pub tunnels: TunnelSettings,
+    pub flows: FlowSettings,
+    pub control: ControlArgs,
+    pub log: LogArgs,
+}
+
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    pub count: AutoOr<u16>,
+    pub cores: Cores,
+    pub batch_size: u16,
+    pub wait: Wait,
+    pub spin: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct SocketSettings {
+    pub zero_copy: Choice,
+    pub huge_pages: Choice,
+    /// Microseconds a call and packets.
+    pub busy_poll: Option<(u32, u32)>,
+    pub frames: AutoOr<u32>,
+    pub chunk_size: AutoOr<u32>,
+    pub rx_ring: u32,
+    pub tx_ring: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct BalanceSettings {
+    pub mode: ForwardingMode,
+    pub maglev_table_size: Option<u32>,
+    pub hash_key: HashKey,
+    pub max_services: u32,
+    pub max_backends: u32,
+    pub unknown_port: UnknownPort,
+    pub icmp_rate: u32,
+    pub icmp_source_rate: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct NatSettings {
+    /// As given; empty = choose from the served interfaces.
+    pub addresses: Vec<IpAddr>,
+    pub ports: Ports,
+    pub node_ports: Ports,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelSettings {
+    pub ipip_v4: Ipv4Net,
+    pub ipip_v6: Ipv6Net,
+    /// As given; `None` = the first source address of the family.
+    pub gue_v4: Option<Ipv4Addr>,
+    pub gue_v6: Option<Ipv6Addr>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct FlowSettings {
+    pub table_size: u32,
+    pub fragment_table_size: u32,
+    pub tcp_syn: Duration,
+    pub tcp_established: Duration,
+    pub tcp_closing: Duration,
+    pub tcp_closed: Duration,
+    pub udp: Duration,
+}
+
+/// More interfaces than any node has NICs.
+const MAX_INTERFACES: usize = 32;
+
+impl Settings {
+    /// Checks each flag against the others. Reads the file of `--hash-key @FILE`, nothing else.
+    pub fn check(args: RunArgs) -> Result<Settings, SettingsError> {
+        let RunArgs { interfaces, workers, xdp, balance, nat, tunnels, flows, control, log } = args;
+        let settings = Settings {
+            interfaces: check_interfaces(interfaces.interface)?,
+            xdp_mode: interfaces.xdp_mode,
+            force_attach: interfaces.force_attach,
+            workers: WorkerSettings {
+                count: workers.workers,
+                cores: workers.cores,
+                batch_size: workers.batch_size,
+                wait: workers.wait,
+                spin: Duration::from_micros(u64::from(workers.spin_us)),
+            },
+            sockets: SocketSettings {
+                zero_copy: xdp.zero_copy,
+                huge_pages: xdp.huge_pages,
+                busy_poll: match xdp.busy_poll {
+                    OffOr::Off => None,
+                    OffOr::Fixed(usecs) => Some((usecs, xdp.busy_poll_budget)),
+                },
+                frames: xdp.frames,
+                chunk_size: xdp.chunk_size,
+                rx_ring: xdp.rx_ring,
+                tx_ring: xdp.tx_ring,
+            },
+            manifests: check_manifests(balance.manifests)?,
+            balance: BalanceSettings {
+                mode: balance.mode,
+                maglev_table_size: check_maglev(balance.maglev_table_size)?,
+                hash_key: read_hash_key(balance.hash_key)?,
+                max_services: balance.max_services,
+                max_backends: balance.max_backends,
+                unknown_port: balance.unknown_port,
+                icmp_rate: balance.icmp_rate,
+                icmp_source_rate: balance.icmp_source_rate,
+            },
+            nat: NatSettings {
+                addresses: check_snat_addresses(nat.snat_address)?,
+                ports: nat.snat_ports,
+                node_ports: nat.node_ports,
+            },
+            tunnels: check_tunnels(tunnels)?,
+            flows: FlowSettings {
+                table_size: flows.flow_table_size,
+                fragment_table_size: flows.fragment_table_size,
+                tcp_syn: flows.tcp_syn_timeout,
+                tcp_established: flows.tcp_established_timeout,
+                tcp_closing: flows.tcp_closing_timeout,
+                tcp_closed: flows.tcp_closed_timeout,
+                udp: flows.udp_timeout,
+            },
+            control,
+            log,
+        };
+        settings.cross_check()?;
+        Ok(settings)
+    }
+
+    fn cross_check(&self) -> Result<(), SettingsError> {
+        let (ports, node_ports) = (self.nat.ports, self.nat.node_ports);
+        if ports.overlaps(node_ports) {
+            let problem = format!("overlaps the node ports {node_ports} (--node-ports)");
+            let remedy = "choose ports outside them, as the default 16384-29999 is";
+            return Err(SettingsError::new("--snat-ports", ports, problem, remedy));
+        }
+        if let (AutoOr::Fixed(workers), Cores::List(cores)) = (self.workers.count, &self.workers.cores) {
+            check_core_count(cores, usize::from(workers))?;
+        }
+        if let AutoOr::Fixed(size) = self.sockets.chunk_size
+            && !matches!(size, 2048 | 4096)
+        {
+            let remedy = "write 2048, 4096 or auto";
+            return Err(SettingsError::new("--chunk-size", size, "is not a chunk size of AF_XDP", remedy));
+        }
+        let least = 2 * self.sockets.rx_ring * self.interfaces.len() as u32;
+        match self.sockets.frames {
+            AutoOr::Fixed(frames) if frames < least => {
+                let problem = format!("is below {least}, twice --rx-ring for each interface, so receiving could starve");
+                Err(SettingsError::new("--frames", frames, problem, "raise it or lower --rx-ring"))
+            }
+            AutoOr::Fixed(_) | AutoOr::Auto => Ok(()),
+        }
+    }
+}
+
+/// One core a worker, none twice.
+pub fn check_core_count(cores: &[usize], workers: usize) -> Result<(), SettingsError> {
+    let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    if cores.iter().collect::<HashSet<_>>().len() != cores.len() {
+        return Err(SettingsError::new("--cores", list, "names a core twice", "give each worker its own core"));
+    }
+    if cores.len() == workers {
+        return Ok(());
+    }
+    let problem = format!("names {} cores for {workers} workers", cores.len());
+    Err(SettingsError::new("--cores", list, problem, "name one core a worker, or write auto"))
+}
+
+fn check_interfaces(names: Vec<String>) -> Result<Vec<String>, SettingsError> {
+    let all = names.join(",");
+    let fail = |problem: &str, remedy: &str| Err(SettingsError::new("--interface", &all, problem, remedy));
+    if names.len() > MAX_INTERFACES {
+        return fail("is more than 32 interfaces", "name at most 32");
+    }
+    if names.iter().any(|n| n.is_empty() || n.len() > 15 || n.contains(['/', ' ', '.'])) {
+        return fail("holds an impossible interface name", "write names as `ip link` shows them, joined by commas");
+    }
+    if names.iter().collect::<HashSet<_>>().len() != names.len() {
+        return fail("names an interface twice", "name each once");
+    }
+    Ok(names)
+}
+
+fn check_manifests(dir: PathBuf) -> Result<PathBuf, SettingsError> {
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    let remedy = "create it, or name the directory that holds the manifests";
+    Err(SettingsError::new("--manifests", dir.display(), "is not a directory", remedy))
+}
+
+fn check_maglev(size: AutoOr<u32>) -> Result<Option<u32>, SettingsError> {
+    match size {
+        AutoOr::Auto => Ok(None),
+        AutoOr::Fixed(rows) if is_prime(rows) && rows <= 2_000_003 => Ok(Some(rows)),
+        AutoOr::Fixed(rows) => {
+            let remedy = format!("write auto or a prime up to 2000003, such as {:?}", maglev::SIZES);
+            Err(SettingsError::new("--maglev-table-size", rows, "is not a prime in bounds", remedy))
+        }
+    }
+}
+
+fn is_prime(n: u32) -> bool {
+    n > 2 && n % 2 == 1 && (3..).step_by(2).take_while(|d: &u32| u64::from(*d).pow(2) <= u64::from(n)).all(|d| n % d != 0)
+}
+
+fn read_hash_key(source: HashKeySource) -> Result<HashKey, SettingsError> {
+    match source {
+        HashKeySource::WellKnown => Ok(HashKey::default()),
+        HashKeySource::Secret(secret) => Ok(HashKey::new(secret)),
+        HashKeySource::File(path) => secret_from(&path).map(HashKey::new),
+    }
+}
+
+fn secret_from(path: &Path) -> Result<[u8; 16], SettingsError> {
+    let fail = |problem: String, remedy: String| {
+        SettingsError::new("--hash-key", format!("@{}", path.display()), problem, remedy)
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| fail(format!("cannot be read ({error})"), "name a file that this user may read".into()))?;
+    parse_secret(text.trim()).map_err(|remedy| fail("does not hold a 128-bit key".into(), remedy))
+}
+
+fn check_snat_addresses(addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, SettingsError> {
+    let fail = |value: String, problem: &str, remedy: &str| {
+        Err(SettingsError::new("--snat-address", value, problem, remedy))
+    };
+    for (i, address) in addresses.iter().enumerate() {
+        if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+            let remedy = "name unicast addresses of this node, as `ip addr` shows them";
+            return fail(address.to_string(), "cannot be a source address on the wire", remedy);
+        }
+        if addresses[..i].contains(address) {
+            return fail(address.to_string(), "is named twice", "name each address once");
+        }
+    }
+    Ok(addresses)
+}
+
+fn check_tunnels(tunnels: TunnelArgs) -> Result<TunnelSettings, SettingsError> {
+    let remedy = "name a unicast address of this node";
+    let sources = [
+        ("--ipip-source-v4", Some(IpAddr::V4(tunnels.ipip_source_v4.network()))),
+        ("--ipip-source-v6", Some(IpAddr::V6(tunnels.ipip_source_v6.network()))),
+        ("--gue-source-v4", tunnels.gue_source_v4.map(IpAddr::V4)),
+        ("--gue-source-v6", tunnels.gue_source_v6.map(IpAddr::V6)),
+    ];
+    for (flag, source) in sources {
+        match source {
+            Some(ip) if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() => {
+                return Err(SettingsError::new(flag, ip, "cannot be an outer source address", remedy));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(TunnelSettings {
+        ipip_v4: tunnels.ipip_source_v4,
+        ipip_v6: tunnels.ipip_source_v6,
+        gue_v4: tunnels.gue_source_v4,
+        gue_v6: tunnels.gue_source_v6,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn check(extra: &[&str]) -> Result<Settings, SettingsError> {
+        let dir = std::env::temp_dir();
+        let base = ["maglane", "run", "--interface", "eth0,eth1", "--manifests", dir.to_str().unwrap()];
+        let cli = Cli::try_parse_from(base.iter().chain(extra)).unwrap_or_else(|error| panic!("{error}"));
+        let Command::Run(args) = cli.command else { panic!("{cli:?}") };
+        Settings::check(*args)
+    }
+
+    #[test]
+    fn the_defaults_agree_with_each_other() {
+        let settings = check(&[]).unwrap();
+        assert_eq!(settings.interfaces, ["eth0", "eth1"]);
+        assert_eq!(settings.workers.count, AutoOr::Auto);
+        assert_eq!(settings.nat.ports, Ports { first: 16_384, last: 29_999 });
+    }
+
+    #[test]
+    fn each_contradiction_names_flag_value_and_remedy() {
+        for (args, flag, value) in [
+            (&["--snat-ports", "29000-30000"][..], "--snat-ports", "29000-30000"),
+            (&["--cores", "1,1", "--workers", "2"], "--cores", "1,1"),
+            (&["--cores", "1-3", "--workers", "2"], "--cores", "1,2,3"),
+            (&["--frames", "1000"], "--frames", "1000"),
+            (&["--chunk-size", "1500"], "--chunk-size", "1500"),
+            (&["--maglev-table-size", "1000"], "--maglev-table-size", "1000"),
+            (&["--snat-address", "127.0.0.1"], "--snat-address", "127.0.0.1"),
+            (&["--snat-address", "10.0.0.1,10.0.0.1"], "--snat-address", "10.0.0.1"),
+            (&["--ipip-source-v6", "ff02::/64"], "--ipip-source-v6", "ff02::"),
+            (&["--hash-key", "@/nonexistent/key"], "--hash-key", "@/nonexistent/key"),
+        ] {
+            let error = check(args).unwrap_err();
+            assert_eq!((error.flag, error.value.as_str()), (flag, value));
+            assert!(error.remedy.len() > 8, "{error}");
+        }
+    }
+
+    #[test]
+    fn primes_are_told_from_others() {
+        for prime in maglev::SIZES {
+            assert!(is_prime(prime), "{prime}");
+        }
+        for composite in [0, 1, 2, 4, 9, 1001, 65_535] {
+            assert!(!is_prime(composite), "{composite}");
+        }
+    }
+}
