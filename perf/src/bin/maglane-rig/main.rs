@@ -1,0 +1,63 @@
+//! `maglane-rig`: the command line of the rig; one file a subcommand.
+
+mod capture;
+mod check;
+mod decap;
+mod layout;
+mod load;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Namespaces, servers, clients and a packet checker to exercise Maglane with.
+#[derive(Debug, Parser)]
+#[command(name = "maglane-rig", version, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lay out the namespaces and leave them (root).
+    Up(layout::Up),
+    /// Remove the namespaces of a run and end the processes in them (root).
+    Cleanup(layout::Cleanup),
+    /// Be a backend: HTTP and UDP echo that say who answered.
+    Serve(serve::Serve),
+    /// Be a backend's tunnel end: take IPIP and GUE off (root).
+    Decap(decap::Decap),
+    /// Hold many HTTP connections open, ask on each, count every break.
+    Flows(load::Flows),
+    /// Open a new connection for every request.
+    Connects(load::Connects),
+    /// Ask by UDP, count losses and answers by the wrong backend.
+    Udp(load::Udp),
+    /// Capture with tcpdump, whole frames, until SIGTERM or ctrl-C.
+    Capture(capture::Capture),
+    /// Recompute every checksum of captures; exit 1 when one is bad or a frame is cut.
+    Check(check::Check),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Up(command) => command.run(),
+        Command::Cleanup(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Decap(command) => command.run(),
+        Command::Flows(command) => command.run(),
+        Command::Connects(command) => command.run(),
+        Command::Udp(command) => command.run(),
+        Command::Capture(command) => command.run(),
+        Command::Check(command) => command.run(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("maglane-rig: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
