@@ -1,0 +1,167 @@
+//! From bytes to what the pipeline decides on; every malformed packet has a reason of its own.
+//!
+//! Ethernet with up to two VLAN tags, IPv4 with options, IPv6 with extension headers, then TCP, UDP or
+//! ICMP. Nothing is copied or allocated, and nothing past the transport header is read. What passes here
+//! may be rewritten without further checks: lengths agree, the IPv4 header checksum is right, and an
+//! address's family ([`Addr::is_v4`]) is that of its header.
+
+mod ipv4;
+pub(super) mod ipv6;
+mod transport;
+
+use maglane_shared::addr::{Addr, Family};
+use maglane_shared::counters::DropReason;
+
+use crate::wire::ethernet::{self, Ethernet};
+use crate::wire::tcp::TcpFlags;
+use crate::wire::vlan::{self, Vlan};
+
+/// IP protocol numbers (IANA).
+pub mod protocol {
+    pub const ICMP: u8 = 1;
+    pub const IPV4: u8 = 4;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const IPV6: u8 = 41;
+    pub const ICMPV6: u8 = 58;
+}
+
+/// Where a packet's headers are and what they say. Offsets are in bytes from the start of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    pub src: Addr,
+    pub dst: Addr,
+    pub l3: u16,
+    pub l4: u16,
+    /// End of the IP packet; Ethernet padding may follow.
+    pub end: u16,
+    /// TTL or hop limit as it arrived.
+    pub ttl: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// Always so for IPv6 (RFC 8200 §5).
+    pub dont_fragment: bool,
+    /// `None` for whole packets, those in an "atomic fragment" (RFC 6946) too.
+    pub fragment: Option<Fragment>,
+    pub transport: Transport,
+}
+
+impl Parsed {
+    #[inline]
+    pub fn family(&self) -> Family {
+        self.src.family()
+    }
+
+    /// The IP packet, in bytes: what an MTU limits.
+    #[inline]
+    pub fn ip_len(&self) -> u16 {
+        self.end - self.l3
+    }
+
+    /// IPv4 options or IPv6 extension headers are present.
+    #[inline]
+    pub fn has_options(&self) -> bool {
+        let plain = match self.family() {
+            Family::V4 => crate::wire::ipv4::LEN,
+            Family::V6 => crate::wire::ipv6::LEN,
+        };
+        usize::from(self.l4 - self.l3) != plain
+    }
+}
+
+/// What tells the fragments of one packet apart from others, and where this one belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    pub id: u32,
+    /// The IPv4 protocol, which is part of the identity (RFC 791 §3.2); 0 in IPv6, where it is not.
+    pub protocol: u8,
+    /// In bytes, a multiple of 8.
+    pub offset: u16,
+    /// Bytes of the fragmented part in this fragment.
+    pub len: u16,
+    pub more: bool,
+}
+
+/// The transport header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp {
+        src_port: u16,
+        dst_port: u16,
+        flags: TcpFlags,
+    },
+    Udp {
+        src_port: u16,
+        dst_port: u16,
+    },
+    Icmp(Icmp),
+    /// A fragment other than the first, which carries no transport header.
+    LaterFragment,
+}
+
+/// An ICMP or ICMPv6 message. Its checksum is only verified when it is answered or rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Icmp {
+    EchoRequest,
+    /// Carries the start of the packet it is about, 8 bytes into the message.
+    Error(ErrorKind),
+    Other,
+}
+
+/// What an ICMP error says about the quoted packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    Unreachable,
+    /// Fragmentation needed, or packet too big.
+    TooBig {
+        mtu: u32,
+    },
+    TimeExceeded,
+    ParameterProblem,
+}
+
+/// Reads a frame. At most 65,535 bytes of it are looked at.
+#[inline]
+pub fn parse(data: &[u8]) -> Result<Parsed, DropReason> {
+    let data = data.get(..usize::from(u16::MAX)).unwrap_or(data);
+    let (ether_type, l3) = link(data)?;
+    match ether_type {
+        ethernet::IPV4 => ipv4::parse(data, l3),
+        ethernet::IPV6 => ipv6::parse(data, l3),
+        _ => Err(DropReason::EtherTypeUnknown),
+    }
+}
+
+/// The EtherType behind the VLAN tags, and where its header begins.
+#[inline]
+fn link(data: &[u8]) -> Result<(u16, usize), DropReason> {
+    let header = Ethernet::at(data, 0).ok_or(DropReason::EthernetTruncated)?;
+    if header.destination().is_multicast() {
+        return Err(DropReason::EthernetMulticast);
+    }
+    let mut ether_type = header.ether_type();
+    let mut offset = ethernet::LEN;
+    while matches!(ether_type, ethernet::VLAN | ethernet::SERVICE_VLAN) {
+        if offset == ethernet::LEN + 2 * vlan::LEN {
+            return Err(DropReason::VlanTooDeep);
+        }
+        ether_type = Vlan::at(data, offset)
+            .ok_or(DropReason::EthernetTruncated)?
+            .ether_type();
+        offset += vlan::LEN;
+    }
+    Ok((ether_type, offset))
+}
+
+/// Holds a fragment against the rules that need no memory of others (RFC 791 §3.2, RFC 8200 §4.5).
+#[inline]
+fn check_fragment(fragment: Fragment, protocol: u8) -> Result<(), DropReason> {
+    let past_end = fragment.offset.checked_add(fragment.len).is_none();
+    let ragged = fragment.more && !fragment.len.is_multiple_of(8);
+    // A second fragment at 8 rewrites the TCP flags a filter has judged (RFC 1858 §4, RFC 3128).
+    let overwrites_tcp = fragment.offset == 8 && protocol == protocol::TCP;
+    if past_end || ragged || fragment.len == 0 || overwrites_tcp {
+        return Err(DropReason::FragmentInvalid);
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Addresses, ports and TTL changed in place; every checksum follows by the difference (RFC 1624), so a
+//! payload damaged on the way here stays recognisably damaged.
+//!
+//! [`parse`](super::parse::parse) has checked the lengths; where a header is missing nonetheless, nothing
+//! is written.
+
+use maglane_shared::addr::{Addr, Family};
+use maglane_shared::counters::DropReason;
+
+use super::parse::{Parsed, Transport};
+use crate::packet::Packet;
+use crate::wire::checksum::Sum;
+use crate::wire::icmp::Icmp;
+use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv6::Ipv6;
+use crate::wire::tcp::Tcp;
+use crate::wire::udp::Udp;
+
+/// An address and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub addr: Addr,
+    pub port: u16,
+}
+
+/// Gives the packet another source, destination or both, of its own family. Later fragments and ICMP
+/// messages have no ports to change; theirs are ignored.
+#[inline]
+pub fn rewrite(packet: &mut Packet<'_>, parsed: &Parsed, src: Option<Endpoint>, dst: Option<Endpoint>) {
+    let data = packet.data_mut();
+    let addresses = address(data, parsed, src.map(|e| e.addr), dst.map(|e| e.addr));
+    let l4 = usize::from(parsed.l4);
+    match parsed.transport {
+        Transport::Tcp {
+            src_port,
+            dst_port,
+            flags: _,
+        } => {
+            let ports = Ports::new((src_port, dst_port), src, dst);
+            if let Some(mut tcp) = Tcp::at_mut(data, l4) {
+                tcp.set_src_port(ports.src);
+                tcp.set_dst_port(ports.dst);
+                tcp.set_checksum(ports.change(addresses).update(tcp.checksum()));
+            }
+        }
+        Transport::Udp { src_port, dst_port } => {
+            let ports = Ports::new((src_port, dst_port), src, dst);
+            if let Some(mut udp) = Udp::at_mut(data, l4) {
+                udp.set_src_port(ports.src);
+                udp.set_dst_port(ports.dst);
+                if udp.checksum() != 0 {
+                    udp.set_checksum(ports.change(addresses).update(udp.checksum()));
+                }
+            }
+        }
+        Transport::Icmp(_) => message(data, parsed, addresses),
+        Transport::LaterFragment => {}
+    }
+}
+
+/// Old and new ports.
+struct Ports {
+    old: (u16, u16),
+    src: u16,
+    dst: u16,
+}
+
+impl Ports {
+    #[inline]
+    fn new(old: (u16, u16), src: Option<Endpoint>, dst: Option<Endpoint>) -> Self {
+        Ports {
+            old,
+            src: src.map_or(old.0, |e| e.port),
+            dst: dst.map_or(old.1, |e| e.port),
+        }
+    }
+
+    #[inline]
+    fn change(&self, addresses: Sum) -> Sum {
+        addresses
+            .replace_u16(self.old.0, self.src)
+            .replace_u16(self.old.1, self.dst)
+    }
+}
+
+/// ICMPv6 covers the addresses (RFC 4443 §2.3), ICMP does not.
+fn message(data: &mut [u8], parsed: &Parsed, addresses: Sum) {
+    match (parsed.family(), Icmp::at_mut(data, usize::from(parsed.l4))) {
+        (Family::V6, Some(mut icmp)) => icmp.set_checksum(addresses.update(icmp.checksum())),
+        (Family::V6, None) | (Family::V4, _) => {}
+    }
+}
+
+/// Changes the addresses in the IP header alone and returns by what, for the checksums behind it.
+#[inline]
+pub(super) fn address(data: &mut [u8], parsed: &Parsed, src: Option<Addr>, dst: Option<Addr>) -> Sum {
+    address_at(data, usize::from(parsed.l3), (parsed.src, parsed.dst), src, dst)
+}
+
+/// As [`address`], for an IP header at `l3`, which may be a quoted one.
+#[inline]
+pub(super) fn address_at(
+    data: &mut [u8],
+    l3: usize,
+    old: (Addr, Addr),
+    src: Option<Addr>,
+    dst: Option<Addr>,
+) -> Sum {
+    let (src, dst) = (src.unwrap_or(old.0), dst.unwrap_or(old.1));
+    debug_assert!(src.family() == old.0.family() && dst.family() == old.1.family());
+    let change = Sum::default().replace_addr(old.0, src).replace_addr(old.1, dst);
+    match old.0.family() {
+        Family::V4 => {
+            if let Some(mut header) = Ipv4::at_mut(data, l3) {
+                header.set_src(src);
+                header.set_dst(dst);
+                header.set_checksum(change.update(header.checksum()));
+            }
+        }
+        Family::V6 => {
+            if let Some(mut header) = Ipv6::at_mut(data, l3) {
+                header.set_src(src);
+                header.set_dst(dst);
+            }
+        }
+    }
+    change
+}
+
+/// One hop less (RFC 1812 §5.3.1, RFC 8200 §3). A packet that would arrive nowhere is refused unchanged.
+#[inline]
+pub fn decrement_ttl(packet: &mut Packet<'_>, parsed: &Parsed) -> Result<(), DropReason> {
+    if parsed.ttl <= 1 {
+        return Err(DropReason::TtlExceeded);
+    }
+    let (data, l3) = (packet.data_mut(), usize::from(parsed.l3));
+    match parsed.family() {
+        Family::V4 => {
+            if let Some(mut header) = Ipv4::at_mut(data, l3) {
+                // The TTL is the upper half of its 16-bit word.
+                let change = Sum::default().replace_u16(0x100, 0);
+                header.set_ttl(parsed.ttl - 1);
+                header.set_checksum(change.update(header.checksum()));
+            }
+        }
+        Family::V6 => {
+            if let Some(mut header) = Ipv6::at_mut(data, l3) {
+                header.set_hop_limit(parsed.ttl - 1);
+            }
+        }
+    }
+    Ok(())
+}
