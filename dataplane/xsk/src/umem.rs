@@ -1,0 +1,330 @@
+//! Chunks of packet memory and who has them.
+//!
+//! ```text
+//!   chunk:  | kernel headroom 256 | headroom | data [start, start+len) | tail |
+//!   owner:  free ──fill──► kernel(RX) ──receive──► held ──transmit──► kernel(TX) ──complete──► free
+//!             └────────────allocate────────────────►│◄─release──► free
+//! ```
+//! A [`Frame`] is the only right to a chunk outside this crate: neither `Clone` nor `Copy`. Every chunk has one owner in a
+//! byte table; a descriptor from the kernel becomes a token only if the table says the kernel had that chunk on that port.
+//! So a repeated or invented address cannot make two tokens, and a frame from another UMEM panics instead of reading memory
+//! that the kernel may be writing.
+
+use std::io;
+
+use crate::config::KERNEL_HEADROOM;
+use crate::ring::Descriptor;
+use crate::stats::FrameCensus;
+use crate::sys::memory::ChunkMemory;
+
+/// The right to one chunk: its number and where the data lies inside. Dropping it leaks the chunk (it stays `held` in the
+/// census), so hand it to `transmit` or `release`.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a dropped frame is lost to the pool: transmit or release it"]
+pub struct Frame {
+    chunk: u32,
+    start: u16,
+    len: u16,
+    chunk_size: u16,
+}
+
+/// `set_range` beyond the chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("range {start}+{len} does not fit a chunk of {chunk_size}")]
+pub struct BadRange {
+    pub start: usize,
+    pub len: usize,
+    pub chunk_size: usize,
+}
+
+impl Frame {
+    /// Bytes of data.
+    #[inline]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the data starts in the chunk; this much headroom is there.
+    #[inline]
+    pub fn start(&self) -> usize {
+        usize::from(self.start)
+    }
+
+    /// Where the data ends in the chunk.
+    #[inline]
+    pub fn end(&self) -> usize {
+        self.start() + self.len()
+    }
+
+    /// Moves the data's bounds (not its bytes), for example 20 bytes to the front to encapsulate in place.
+    #[inline]
+    pub fn set_range(&mut self, start: usize, len: usize) -> Result<(), BadRange> {
+        let chunk_size = usize::from(self.chunk_size);
+        let fits = start.checked_add(len).is_some_and(|end| end <= chunk_size);
+        if !fits {
+            return Err(BadRange {
+                start,
+                len,
+                chunk_size,
+            });
+        }
+        self.start = start as u16;
+        self.len = len as u16;
+        Ok(())
+    }
+}
+
+/// One byte a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner(u8);
+
+impl Owner {
+    const FREE: Owner = Owner(0);
+    const HELD: Owner = Owner(1);
+
+    /// In the fill or RX ring of a port.
+    #[inline]
+    fn fill(port: u8) -> Owner {
+        Owner(2 + 2 * port)
+    }
+
+    /// In the TX or completion ring of a port.
+    #[inline]
+    fn tx(port: u8) -> Owner {
+        Owner(3 + 2 * port)
+    }
+}
+
+/// A UMEM: memory, owner table, free list (last in, first out: hot lines first).
+#[derive(Debug)]
+pub(crate) struct Umem {
+    memory: ChunkMemory,
+    owners: Box<[Owner]>,
+    free: Vec<u32>,
+    chunk_shift: u32,
+    data_start: u16,
+    held: usize,
+}
+
+impl Umem {
+    /// `chunk_size` is 2048 or 4096; `data_start` is where allocated frames begin.
+    pub(crate) fn new(chunks: usize, chunk_size: usize, data_start: usize, huge: bool) -> io::Result<Umem> {
+        assert!(matches!(chunk_size, 2048 | 4096), "chunk size {chunk_size}");
+        assert!(
+            data_start <= chunk_size,
+            "data start {data_start} in a chunk of {chunk_size}"
+        );
+        Ok(Umem {
+            memory: ChunkMemory::new(chunks, chunk_size, huge)?,
+            owners: vec![Owner::FREE; chunks].into_boxed_slice(),
+            free: (0..chunks as u32).rev().collect(),
+            chunk_shift: chunk_size.trailing_zeros(),
+            data_start: data_start as u16,
+            held: 0,
+        })
+    }
+
+    pub(crate) fn memory(&self) -> &ChunkMemory {
+        &self.memory
+    }
+
+    pub(crate) fn chunks(&self) -> usize {
+        self.owners.len()
+    }
+
+    pub(crate) fn free_count(&self) -> usize {
+        self.free.len()
+    }
+
+    pub(crate) fn held_count(&self) -> usize {
+        self.held
+    }
+
+    #[inline]
+    pub(crate) fn allocate(&mut self) -> Option<Frame> {
+        let chunk = self.free.pop()?;
+        self.hold(chunk);
+        Some(self.token(chunk, self.data_start, 0))
+    }
+
+    /// # Panics
+    /// If the frame belongs to another UMEM.
+    #[inline]
+    pub(crate) fn release(&mut self, frame: Frame) {
+        self.expect_held(&frame);
+        self.held -= 1;
+        self.set_free(frame.chunk);
+    }
+
+    /// # Panics
+    /// If the frame belongs to another UMEM.
+    #[inline]
+    pub(crate) fn chunk(&self, frame: &Frame) -> &[u8] {
+        self.expect_held(frame);
+        // SAFETY: the owner table says a token holds the chunk, so no ring does and the kernel leaves it alone.
+        unsafe { self.memory.chunk(frame.chunk as usize) }
+    }
+
+    /// # Panics
+    /// If the frame belongs to another UMEM.
+    #[inline]
+    pub(crate) fn chunk_mut(&mut self, frame: &Frame) -> &mut [u8] {
+        self.expect_held(frame);
+        // SAFETY: the owner table says a token holds the chunk, so no ring does and the kernel leaves it alone.
+        unsafe { self.memory.chunk_mut(frame.chunk as usize) }
+    }
+
+    /// free -> fill: a chunk's address for a fill ring.
+    #[inline]
+    pub(crate) fn give_fill(&mut self, port: u8) -> Option<u64> {
+        let chunk = self.free.pop()?;
+        self.owners[chunk as usize] = Owner::fill(port);
+        Some(u64::from(chunk) << self.chunk_shift)
+    }
+
+    /// fill -> held: checks a received descriptor. None: never issued to this port, or (chunk recovered) an impossible range.
+    #[inline]
+    pub(crate) fn take_received(&mut self, port: u8, descriptor: Descriptor) -> Received {
+        let Some(chunk) = self.find(descriptor.address, Owner::fill(port)) else {
+            return Received::Unknown;
+        };
+        let chunk_size = 1u64 << self.chunk_shift;
+        let start = descriptor.address & (chunk_size - 1);
+        if descriptor.len == 0 || start + u64::from(descriptor.len) > chunk_size {
+            self.set_free(chunk);
+            return Received::BadRange;
+        }
+        self.hold(chunk);
+        Received::Frame(self.token(chunk, start as u16, descriptor.len as u16))
+    }
+
+    /// held -> tx: the descriptor to send.
+    ///
+    /// # Panics
+    /// If the frame belongs to another UMEM.
+    #[inline]
+    pub(crate) fn give_tx(&mut self, port: u8, frame: Frame) -> Descriptor {
+        self.expect_held(&frame);
+        self.held -= 1;
+        self.owners[frame.chunk as usize] = Owner::tx(port);
+        let address = (u64::from(frame.chunk) << self.chunk_shift) + u64::from(frame.start);
+        Descriptor {
+            address,
+            len: u32::from(frame.len),
+            options: 0,
+        }
+    }
+
+    /// tx -> free: false if that chunk was not being sent by this port.
+    #[inline]
+    pub(crate) fn complete(&mut self, port: u8, address: u64) -> bool {
+        let chunk = self.find(address, Owner::tx(port));
+        if let Some(chunk) = chunk {
+            self.set_free(chunk);
+        }
+        chunk.is_some()
+    }
+
+    /// The kernel's view of a chunk, for tests that play it. The exclusive borrow keeps every slice of ours out.
+    pub(crate) fn kernel_bytes(&mut self, address: u64) -> Option<&mut [u8]> {
+        let chunk = usize::try_from(address >> self.chunk_shift)
+            .ok()
+            .filter(|&c| c < self.owners.len())?;
+        let start = (address & ((1 << self.chunk_shift) - 1)) as usize;
+        // SAFETY: only `testing` calls this, where no kernel is attached to the memory.
+        let chunk = unsafe { self.memory.chunk_mut(chunk) };
+        Some(&mut chunk[start..])
+    }
+
+    #[inline]
+    fn find(&self, address: u64, owner: Owner) -> Option<u32> {
+        let chunk = usize::try_from(address >> self.chunk_shift).ok()?;
+        (*self.owners.get(chunk)? == owner).then_some(chunk as u32)
+    }
+
+    #[inline]
+    fn token(&self, chunk: u32, start: u16, len: u16) -> Frame {
+        Frame {
+            chunk,
+            start,
+            len,
+            chunk_size: 1 << self.chunk_shift,
+        }
+    }
+
+    #[inline]
+    fn hold(&mut self, chunk: u32) {
+        self.owners[chunk as usize] = Owner::HELD;
+        self.held += 1;
+    }
+
+    #[inline]
+    fn set_free(&mut self, chunk: u32) {
+        self.owners[chunk as usize] = Owner::FREE;
+        // The list has capacity for every chunk and a chunk enters only on leaving another state: never grows.
+        self.free.push(chunk);
+    }
+
+    #[inline]
+    fn expect_held(&self, frame: &Frame) {
+        let owner = self.owners.get(frame.chunk as usize);
+        assert!(
+            owner == Some(&Owner::HELD),
+            "frame of another UMEM: {frame:?} is {owner:?} here"
+        );
+    }
+}
+
+/// What a received descriptor turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Frame(Frame),
+    /// Not a chunk this port had given to the kernel.
+    Unknown,
+    /// A chunk of ours with a range that leaves it; it went back to the free list.
+    BadRange,
+}
+
+/// A UMEM without sockets, for an in-memory queue over the same [`Frame`] tokens.
+#[derive(Debug)]
+pub struct HeapUmem(Umem);
+
+impl HeapUmem {
+    /// `chunk_size` is 2048 or 4096. Panics when memory is short or the size is another.
+    pub fn new(chunks: usize, chunk_size: usize) -> HeapUmem {
+        let umem = Umem::new(chunks, chunk_size, KERNEL_HEADROOM as usize, false);
+        HeapUmem(umem.expect("memory for a heap UMEM"))
+    }
+
+    /// A free frame, empty, starting after the default headroom.
+    pub fn allocate(&mut self) -> Option<Frame> {
+        self.0.allocate()
+    }
+
+    pub fn release(&mut self, frame: Frame) {
+        self.0.release(frame);
+    }
+
+    pub fn chunk(&self, frame: &Frame) -> &[u8] {
+        self.0.chunk(frame)
+    }
+
+    pub fn chunk_mut(&mut self, frame: &Frame) -> &mut [u8] {
+        self.0.chunk_mut(frame)
+    }
+
+    pub fn census(&self) -> FrameCensus {
+        let (total, free, held) = (self.0.chunks(), self.0.free_count(), self.0.held_count());
+        FrameCensus {
+            total,
+            free,
+            held,
+            ..FrameCensus::default()
+        }
+    }
+}
