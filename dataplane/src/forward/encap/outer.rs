@@ -26,37 +26,37 @@ pub(super) fn wrap(
     parsed: &Parsed,
     tunnel: &Tunnel,
     protocol: u8,
-    overhead: u16,
+    overhead: usize,
 ) -> Result<(), DropReason> {
-    let total = parsed.ip_len().checked_add(overhead).ok_or(DropReason::TooBig)?;
-    let (l3, end) = (usize::from(parsed.l3), usize::from(parsed.end));
-    packet.set_len(end)?;
-    packet.insert(l3, usize::from(overhead))?;
+    let total = usize::from(parsed.ip_len()) + overhead;
+    let total = u16::try_from(total).map_err(|_| DropReason::TooBig)?;
+    let l3 = usize::from(parsed.l3);
+    packet.set_len(usize::from(parsed.end))?;
+    packet.insert(l3, overhead)?;
     let data = packet.data_mut();
     match tunnel.dst.family() {
-        Family::V4 => write_v4(data, l3, parsed, tunnel, protocol, total, usize::from(overhead)),
-        Family::V6 => write_v6(data, l3, parsed, tunnel, protocol, total),
+        Family::V4 => {
+            let id = outer_id(data, parsed, l3 + overhead);
+            write_v4(data, parsed, tunnel, protocol, total, id);
+        }
+        Family::V6 => write_v6(data, parsed, tunnel, protocol, total),
     }
     Ok(())
 }
 
+/// A fragmentable packet's own id serves outside too: its sender keeps it unique (RFC 6864 §4.2), and the
+/// outer addresses follow the flow. Unfragmentable packets need none.
 #[inline]
-fn write_v4(
-    data: &mut [u8],
-    l3: usize,
-    parsed: &Parsed,
-    tunnel: &Tunnel,
-    protocol: u8,
-    total: u16,
-    overhead: usize,
-) {
-    // A fragmentable packet's own id serves outside too: it is unique for as long as the flow's sender
-    // keeps to RFC 6864 §4.2, and the outer addresses and hash follow the flow.
-    let id = match parsed.family() {
-        Family::V4 => Ipv4::at(data, l3 + overhead).map_or(0, |inner| inner.id()),
+fn outer_id(data: &[u8], parsed: &Parsed, inner: usize) -> u16 {
+    match parsed.family() {
+        Family::V4 => Ipv4::at(data, inner).map_or(0, |header| header.id()),
         Family::V6 => 0,
-    };
-    if let Some(mut header) = Ipv4::at_mut(data, l3) {
+    }
+}
+
+#[inline]
+fn write_v4(data: &mut [u8], parsed: &Parsed, tunnel: &Tunnel, protocol: u8, total: u16, id: u16) {
+    if let Some(mut header) = Ipv4::at_mut(data, usize::from(parsed.l3)) {
         header.start(total, protocol, parsed.traffic_class, TTL);
         header.set_id(id);
         if parsed.dont_fragment {
@@ -69,11 +69,11 @@ fn write_v4(
 }
 
 #[inline]
-fn write_v6(data: &mut [u8], l3: usize, parsed: &Parsed, tunnel: &Tunnel, next_header: u8, total: u16) {
-    if let Some(mut header) = Ipv6::at_mut(data, l3) {
+fn write_v6(data: &mut [u8], parsed: &Parsed, tunnel: &Tunnel, protocol: u8, total: u16) {
+    if let Some(mut header) = Ipv6::at_mut(data, usize::from(parsed.l3)) {
         let payload = total - ipv6::LEN as u16;
         // RFC 6438 §3.1: the label carries the flow's entropy.
-        header.start(payload, next_header, parsed.traffic_class, TTL, tunnel.hash.low());
+        header.start(payload, protocol, parsed.traffic_class, TTL, tunnel.hash.low());
         header.set_src(tunnel.src);
         header.set_dst(tunnel.dst);
     }
