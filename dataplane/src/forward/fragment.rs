@@ -1,17 +1,16 @@
-//! Fragments after the first have no ports; a bounded table remembers what the first one said.
+//! Fragments after the first have no ports: a bounded table remembers what the first one said.
 //!
 //! Nothing is held back or reassembled. A later fragment that comes before its first is dropped, and so is
 //! one that overlaps what went before (RFC 5722, RFC 1858): backends never see a packet that two
 //! readers could put together differently. The identity is RFC 791 §3.2's and RFC 8200 §4.5's. Ids are the
 //! senders' own; `nat` keeps them, so two clients' fragments behind one source address could meet at the backend.
 
-use maglane_shared::addr::Addr;
+use maglane_shared::addr::{Addr, Protocol};
 use maglane_shared::counters::DropReason;
 use maglane_shared::flow::HashKey;
 use maglane_shared::tick::Tick;
 
 use super::parse::{Fragment, Parsed, Transport};
-use crate::wire::tcp::TcpFlags;
 
 /// How long a fragmented packet is remembered, in milliseconds (RFC 791 §3.2 proposes 15 s).
 pub const TIMEOUT_MS: u32 = 15_000;
@@ -22,6 +21,14 @@ const WAYS: usize = 8;
 /// Disjoint stretches of one packet that are told apart; a sender or a path that shuffles more than this
 /// is not worth following.
 const STRETCHES: usize = 4;
+
+/// What the first fragment's transport header said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    pub protocol: Protocol,
+    pub src_port: u16,
+    pub dst_port: u16,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
@@ -34,7 +41,7 @@ struct Identity {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     identity: Identity,
-    transport: Transport,
+    ports: Ports,
     seen: Seen,
     first_at: Tick,
 }
@@ -55,36 +62,75 @@ impl FragmentTable {
         }
     }
 
-    /// The transport of a fragment: a first one's own, which is remembered, or what its first one had,
-    /// without the flags, which must not count twice. Fragments of ICMP are not followed.
-    pub fn transport(&mut self, parsed: &Parsed, key: &HashKey, now: Tick) -> Result<Transport, DropReason> {
+    /// The ports of a fragment: a first one's own, which are remembered, or those its first one had. `None`
+    /// for packets that are not fragments of TCP or UDP.
+    pub fn ports(&mut self, parsed: &Parsed, key: &HashKey, now: Tick) -> Result<Option<Ports>, DropReason> {
         let Some(fragment) = parsed.fragment else {
-            return Ok(parsed.transport);
+            return Ok(None);
         };
-        let identity = Identity::new(parsed, fragment);
-        let bucket = self.bucket(&identity, key);
-        match parsed.transport {
-            Transport::Icmp(_) => {}
-            Transport::LaterFragment => {
-                let entry = find(bucket, &identity, now).ok_or(DropReason::FragmentUnknown)?;
-                entry.seen.add(fragment)?;
-                return Ok(entry.transport);
-            }
+        let (protocol, src_port, dst_port) = match parsed.transport {
             Transport::Tcp {
                 src_port,
                 dst_port,
                 flags: _,
-            } => {
-                let transport = Transport::Tcp {
-                    src_port,
-                    dst_port,
-                    flags: TcpFlags::default(),
-                };
-                remember(bucket, identity, fragment, transport, now)?;
-            }
-            Transport::Udp { .. } => remember(bucket, identity, fragment, parsed.transport, now)?,
+            } => (Protocol::Tcp, src_port, dst_port),
+            Transport::Udp { src_port, dst_port } => (Protocol::Udp, src_port, dst_port),
+            Transport::Icmp(_) => return Ok(None),
+            Transport::LaterFragment => return self.later(parsed, fragment, key, now).map(Some),
+        };
+        let ports = Ports {
+            protocol,
+            src_port,
+            dst_port,
+        };
+        self.first(parsed, fragment, ports, key, now)
+            .map(|()| Some(ports))
+    }
+
+    fn first(
+        &mut self,
+        parsed: &Parsed,
+        fragment: Fragment,
+        ports: Ports,
+        key: &HashKey,
+        now: Tick,
+    ) -> Result<(), DropReason> {
+        let identity = Identity::new(parsed, fragment);
+        let bucket = self.bucket(&identity, key);
+        if find(bucket, &identity, now).is_some() {
+            // A second first fragment: a duplicate at best.
+            return Err(DropReason::FragmentInvalid);
         }
-        Ok(parsed.transport)
+        let mut seen = Seen::default();
+        seen.add(fragment)?;
+        let entry = Entry {
+            identity,
+            ports,
+            seen,
+            first_at: now,
+        };
+        // The place of the oldest, vacant ones before all.
+        if let Some(place) = bucket
+            .iter_mut()
+            .max_by_key(|e| e.map_or(u32::MAX, |e| now.since(e.first_at)))
+        {
+            *place = Some(entry);
+        }
+        Ok(())
+    }
+
+    fn later(
+        &mut self,
+        parsed: &Parsed,
+        fragment: Fragment,
+        key: &HashKey,
+        now: Tick,
+    ) -> Result<Ports, DropReason> {
+        let identity = Identity::new(parsed, fragment);
+        let bucket = self.bucket(&identity, key);
+        let entry = find(bucket, &identity, now).ok_or(DropReason::FragmentUnknown)?;
+        entry.seen.add(fragment)?;
+        Ok(entry.ports)
     }
 
     /// Under the fleet's key, so that nobody can aim ids at one bucket.
@@ -111,32 +157,6 @@ impl Identity {
             protocol: fragment.protocol,
         }
     }
-}
-
-/// A first fragment takes the place of the oldest in its bucket, a vacant one before all.
-fn remember(
-    bucket: &mut [Option<Entry>],
-    identity: Identity,
-    fragment: Fragment,
-    transport: Transport,
-    now: Tick,
-) -> Result<(), DropReason> {
-    if find(bucket, &identity, now).is_some() {
-        // A second first fragment: a duplicate at best.
-        return Err(DropReason::FragmentInvalid);
-    }
-    let mut seen = Seen::default();
-    seen.add(fragment)?;
-    let age = |entry: &Option<Entry>| entry.map_or(u32::MAX, |e| now.since(e.first_at));
-    if let Some(place) = bucket.iter_mut().max_by_key(|entry| age(entry)) {
-        *place = Some(Entry {
-            identity,
-            transport,
-            seen,
-            first_at: now,
-        });
-    }
-    Ok(())
 }
 
 fn find<'b>(bucket: &'b mut [Option<Entry>], identity: &Identity, now: Tick) -> Option<&'b mut Entry> {

@@ -135,9 +135,11 @@ pub fn parse(data: &[u8]) -> Result<Parsed, DropReason> {
 /// The EtherType behind the VLAN tags, and where its header begins.
 #[inline]
 fn link(data: &[u8]) -> Result<(u16, usize), DropReason> {
-    let mut ether_type = Ethernet::at(data, 0)
-        .ok_or(DropReason::EthernetTruncated)?
-        .ether_type();
+    let header = Ethernet::at(data, 0).ok_or(DropReason::EthernetTruncated)?;
+    if header.destination().is_multicast() {
+        return Err(DropReason::EthernetMulticast);
+    }
+    let mut ether_type = header.ether_type();
     let mut offset = ethernet::LEN;
     while matches!(ether_type, ethernet::VLAN | ethernet::SERVICE_VLAN) {
         if offset == ethernet::LEN + 2 * vlan::LEN {

@@ -23,23 +23,10 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// Gives the packet another source, destination or both. Addresses of the other family are refused. Later
-/// fragments and ICMP messages have no ports to change; those given are ignored.
+/// Gives the packet another source, destination or both, of its own family. Later fragments and ICMP
+/// messages have no ports to change; theirs are ignored.
 #[inline]
-pub fn rewrite(
-    packet: &mut Packet<'_>,
-    parsed: &Parsed,
-    src: Option<Endpoint>,
-    dst: Option<Endpoint>,
-) -> Result<(), DropReason> {
-    let family = parsed.family();
-    if src
-        .into_iter()
-        .chain(dst)
-        .any(|endpoint| endpoint.addr.family() != family)
-    {
-        return Err(DropReason::FamilyMismatch);
-    }
+pub fn rewrite(packet: &mut Packet<'_>, parsed: &Parsed, src: Option<Endpoint>, dst: Option<Endpoint>) {
     let data = packet.data_mut();
     let addresses = address(data, parsed, src.map(|e| e.addr), dst.map(|e| e.addr));
     let l4 = usize::from(parsed.l4);
@@ -69,7 +56,6 @@ pub fn rewrite(
         Transport::Icmp(_) => message(data, parsed, addresses),
         Transport::LaterFragment => {}
     }
-    Ok(())
 }
 
 /// Old and new ports.

@@ -29,7 +29,7 @@ pub(super) fn encapsulate(
     let overhead = super::overhead(TunnelKind::Gue, tunnel.dst.family());
     outer::wrap(packet, parsed, tunnel, protocol::UDP, overhead)?;
     let (data, l3) = (packet.data_mut(), usize::from(parsed.l3));
-    let l4 = l3 + overhead - LEN;
+    let l4 = l3 + usize::from(overhead) - LEN;
     let len = parsed.ip_len() + LEN as u16;
     let src_port = source_port(tunnel.hash);
     let checksum = match tunnel.dst.family() {

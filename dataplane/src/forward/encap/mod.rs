@@ -35,7 +35,7 @@ pub struct Tunnel {
 
 /// Bytes that a tunnel adds to an IP packet.
 #[inline]
-pub const fn overhead(kind: TunnelKind, outer: Family) -> usize {
+pub const fn overhead(kind: TunnelKind, outer: Family) -> u16 {
     let ip = match outer {
         Family::V4 => ipv4::LEN,
         Family::V6 => ipv6::LEN,
@@ -44,7 +44,7 @@ pub const fn overhead(kind: TunnelKind, outer: Family) -> usize {
         TunnelKind::Ipip => ipip::LEN,
         TunnelKind::Gue => gue::LEN,
     };
-    ip + inside
+    (ip + inside) as u16
 }
 
 /// Wraps the packet; Ethernet and VLAN headers move to the front, Ethernet padding goes. The inner TTL is
@@ -75,4 +75,27 @@ pub fn outer_source((network, prefix_len): (Addr, u8), hash: FlowHash) -> Addr {
         _ => (u128::from(hash.0) & mask).max(1),
     };
     Addr::from_bits(network.bits() & !mask | host)
+}
+
+/// How a packet exceeds the path's MTU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oversize {
+    /// The sender must be told to send IP packets of at most `mtu` bytes.
+    Answer { mtu: u16 },
+    /// The sender allows fragments, which we do not make.
+    Fragmentable,
+}
+
+/// Does the packet still fit `mtu` (bytes of layer 3) with `overhead` more bytes?
+#[inline]
+pub fn fits(parsed: &Parsed, overhead: u16, mtu: u16) -> Result<(), Oversize> {
+    let room = mtu.saturating_sub(overhead);
+    if parsed.ip_len() <= room {
+        return Ok(());
+    }
+    Err(if parsed.dont_fragment {
+        Oversize::Answer { mtu: room }
+    } else {
+        Oversize::Fragmentable
+    })
 }

@@ -26,11 +26,10 @@ pub(super) fn wrap(
     parsed: &Parsed,
     tunnel: &Tunnel,
     protocol: u8,
-    overhead: usize,
+    overhead: u16,
 ) -> Result<(), DropReason> {
-    let total = usize::from(parsed.ip_len()) + overhead;
-    let total = u16::try_from(total).map_err(|_| DropReason::TooBig)?;
-    let l3 = usize::from(parsed.l3);
+    let total = parsed.ip_len().checked_add(overhead).ok_or(DropReason::TooBig)?;
+    let (l3, overhead) = (usize::from(parsed.l3), usize::from(overhead));
     packet.set_len(usize::from(parsed.end))?;
     packet.insert(l3, overhead)?;
     let data = packet.data_mut();
