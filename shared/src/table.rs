@@ -3,6 +3,7 @@
 //! Its parts are shared between snapshots by `Arc`: a changed MAC replaces [`RouteTable`] only, a changed
 //! service only its own Maglev table. A published table never changes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,8 @@ pub struct ServiceTable {
     by_slot: Box<[u32]>,
     /// VIP addresses, sorted, for packets that have no port (echo requests, unknown ports).
     addrs: Box<[Addr]>,
+    /// Endpoints of `dnat` backends: this node is the router of what they send.
+    dnat_backends: HashSet<VipKey>,
 }
 
 const VACANT: u32 = u32::MAX;
@@ -84,7 +87,17 @@ impl ServiceTable {
         let mut addrs: Vec<Addr> = entries.iter().map(|e| e.key.addr).collect();
         addrs.sort_unstable();
         addrs.dedup();
-        ServiceTable { entries: entries.into(), index, by_slot, addrs: addrs.into() }
+        ServiceTable { entries: entries.into(), index, by_slot, addrs: addrs.into(), dnat_backends: HashSet::new() }
+    }
+
+    /// Adds the endpoints (address, port, protocol) that `dnat` services forward to.
+    pub fn with_dnat_backends(self, dnat_backends: HashSet<VipKey>) -> Self {
+        ServiceTable { dnat_backends, ..self }
+    }
+
+    /// Does a packet from here come from a backend whose router is this node?
+    pub fn is_dnat_backend(&self, from: &VipKey) -> bool {
+        self.dnat_backends.contains(from)
     }
 
     #[inline]

@@ -1,0 +1,327 @@
+//! What a worker remembers of its flows: which backend, in what state, when last seen.
+//!
+//! ```text
+//!   hash ─low bits─► tags   [t0 t1 .. t7]      16 bytes a bucket: a miss costs this line alone
+//!        ─high 16──► tag ───────┐ equal
+//!                               ▼
+//!                    entries [e0 e1 .. e7]     64 bytes an entry: a hit costs one line more
+//! ```
+//! Fixed size, no allocation after [`FlowTable::new`], one owner, no clock. A full bucket gives way in this
+//! order: expired, closed, SYN-sent (oldest first), and to a datagram also the oldest datagram. An
+//! established flow is never evicted (FAILURES D21); the newcomer is then steered by Maglev alone.
+
+mod state;
+
+use maglane_shared::addr::Addr;
+use maglane_shared::counters::FlowState;
+use maglane_shared::flow::FlowHash;
+use maglane_shared::next_hop::HopIndex;
+use maglane_shared::service::{BackendId, ServiceId};
+use maglane_shared::tick::Tick;
+
+use crate::config::Timeouts;
+use crate::returns::ReturnSlot;
+
+pub use state::Segment;
+
+/// Entries of a bucket.
+pub const WAYS: usize = 8;
+
+/// A flow's identity inside one table; protocol, VIP and port are the service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowId {
+    pub client: Addr,
+    pub service: ServiceId,
+    pub client_port: u16,
+}
+
+/// Where the replies of a translated flow are described (see [`crate::returns::NatReturns`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Translation {
+    /// Replies don't come through here.
+    None,
+    /// This entry made the mapping and frees it.
+    Owned(ReturnSlot),
+    /// Another worker made the mapping; it may take it away at any time.
+    Borrowed(ReturnSlot),
+}
+
+/// One flow: one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct FlowEntry {
+    pub id: FlowId,
+    pub backend: BackendId,
+    pub last_seen: Tick,
+    /// `RouteTable::version` that [`Self::hop`] was picked under.
+    pub routes: u32,
+    pub translation: Translation,
+    pub hop: HopIndex,
+    /// Source port and index of the source address towards the backend; port 0 without NAT.
+    pub nat_port: u16,
+    pub nat_address: u8,
+    pub state: FlowState,
+}
+
+const _: () = assert!(size_of::<FlowEntry>() == 64);
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(16))]
+struct Tags([u16; WAYS]);
+
+const VACANT: u16 = 0;
+
+/// Where an entry lies; valid until the next insert or sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowIndex(u32);
+
+/// Every entry of the bucket is worth more than the newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketFull;
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct FlowTable {
+    tags: Box<[Tags]>,
+    entries: Box<[FlowEntry]>,
+    bucket_mask: u32,
+    timeouts: Timeouts,
+    /// Next bucket to sweep.
+    cursor: u32,
+    len: usize,
+}
+
+impl FlowTable {
+    /// Room for `capacity` flows, rounded up to a power of two of at least one bucket.
+    pub fn new(capacity: usize, timeouts: Timeouts) -> Self {
+        let capacity = capacity.next_power_of_two().max(WAYS);
+        let buckets = capacity / WAYS;
+        let mut entries = Vec::with_capacity(capacity);
+        // Before the first touch: the kernel then hands out huge pages at once (a quarter of the TLB misses).
+        maglane_xsk::advise_huge_pages(entries.spare_capacity_mut());
+        entries.resize(capacity, FlowEntry::VACANT);
+        FlowTable {
+            tags: vec![Tags::default(); buckets].into_boxed_slice(),
+            entries: entries.into_boxed_slice(),
+            bucket_mask: (buckets - 1) as u32,
+            timeouts,
+            cursor: 0,
+            len: 0,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn buckets(&self) -> usize {
+        self.tags.len()
+    }
+
+    /// Asks for the line that [`Self::find`] reads first.
+    #[inline]
+    pub fn prefetch_tags(&self, hash: FlowHash) {
+        maglane_xsk::prefetch_ref(&self.tags[self.bucket(hash)]);
+    }
+
+    /// Asks for the line that [`Self::find`] reads second; reads the first.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: FlowHash) {
+        let bucket = self.bucket(hash);
+        let ways = self.tags[bucket].equal(tag_of(hash)) | 1 << WAYS;
+        let way = ways.trailing_zeros() as usize;
+        maglane_xsk::prefetch_ref(&self.entries[bucket * WAYS + way % WAYS]);
+    }
+
+    #[inline]
+    pub fn find(&self, hash: FlowHash, id: &FlowId) -> Option<FlowIndex> {
+        let bucket = self.bucket(hash);
+        let mut ways = self.tags[bucket].equal(tag_of(hash));
+        while ways != 0 {
+            let at = bucket * WAYS + ways.trailing_zeros() as usize;
+            if self.entries[at].id == *id {
+                return Some(FlowIndex(at as u32));
+            }
+            ways &= ways - 1;
+        }
+        None
+    }
+
+    #[inline]
+    pub fn get(&self, at: FlowIndex) -> &FlowEntry {
+        &self.entries[at.0 as usize]
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, at: FlowIndex) -> &mut FlowEntry {
+        &mut self.entries[at.0 as usize]
+    }
+
+    /// Adds a flow that [`Self::find`] did not find. `refresh` brings an entry up to date with what other
+    /// workers saw of it, before it is judged. Gives the evicted entry, if there was one.
+    pub fn insert(
+        &mut self,
+        hash: FlowHash,
+        entry: FlowEntry,
+        now: Tick,
+        refresh: impl FnMut(&mut FlowEntry),
+    ) -> Result<(FlowIndex, Option<FlowEntry>), BucketFull> {
+        let bucket = self.bucket(hash);
+        let vacant = self.tags[bucket].equal(VACANT);
+        let (way, evicted) = if vacant != 0 {
+            self.len += 1;
+            (vacant.trailing_zeros() as usize, None)
+        } else {
+            let way = self.victim(bucket, entry.state, now, refresh).ok_or(BucketFull)?;
+            (way, Some(self.entries[bucket * WAYS + way]))
+        };
+        self.tags[bucket].0[way] = tag_of(hash);
+        self.entries[bucket * WAYS + way] = entry;
+        Ok((FlowIndex((bucket * WAYS + way) as u32), evicted))
+    }
+
+    /// Forgets an entry and gives it.
+    pub fn remove(&mut self, at: FlowIndex) -> FlowEntry {
+        let at = at.0 as usize;
+        self.tags[at / WAYS].0[at % WAYS] = VACANT;
+        self.len -= 1;
+        self.entries[at]
+    }
+
+    /// Forgets the expired entries of the next `buckets` buckets, each given to `gone`.
+    pub fn sweep(
+        &mut self,
+        buckets: usize,
+        now: Tick,
+        mut refresh: impl FnMut(&mut FlowEntry),
+        mut gone: impl FnMut(&FlowEntry),
+    ) {
+        for _ in 0..buckets.min(self.tags.len()) {
+            let bucket = self.cursor as usize;
+            self.cursor = (self.cursor + 1) & self.bucket_mask;
+            let mut held = !self.tags[bucket].equal(VACANT) & 0xff;
+            while held != 0 {
+                let at = bucket * WAYS + held.trailing_zeros() as usize;
+                held &= held - 1;
+                refresh(&mut self.entries[at]);
+                if self.expired(&self.entries[at], now) {
+                    gone(&self.remove(FlowIndex(at as u32)));
+                }
+            }
+        }
+    }
+
+    /// The flows of one bucket, for dumps.
+    pub fn bucket_entries(&self, bucket: usize) -> impl Iterator<Item = &FlowEntry> {
+        let tags = self.tags.get(bucket).copied().unwrap_or_default();
+        (0..WAYS)
+            .filter(move |&way| tags.0[way] != VACANT)
+            .map(move |way| &self.entries[bucket * WAYS + way])
+    }
+
+    /// The entry that a newcomer in `state` may replace. A tie goes to the one longest idle.
+    fn victim(
+        &mut self,
+        bucket: usize,
+        newcomer: FlowState,
+        now: Tick,
+        mut refresh: impl FnMut(&mut FlowEntry),
+    ) -> Option<usize> {
+        let base = bucket * WAYS;
+        let mut best: Option<(Standing, u32, usize)> = None;
+        for way in 0..WAYS {
+            refresh(&mut self.entries[base + way]);
+            let entry = &self.entries[base + way];
+            let Some(standing) = self.standing(entry, newcomer, now) else {
+                continue;
+            };
+            let youth = u32::MAX - now.since(entry.last_seen);
+            if best.is_none_or(|(s, y, _)| (standing, youth) < (s, y)) {
+                best = Some((standing, youth, way));
+            }
+        }
+        best.map(|(_, _, way)| way)
+    }
+
+    fn standing(&self, entry: &FlowEntry, newcomer: FlowState, now: Tick) -> Option<Standing> {
+        if self.expired(entry, now) {
+            return Some(Standing::Expired);
+        }
+        match entry.state {
+            FlowState::Closed => Some(Standing::Closed),
+            FlowState::SynSent => Some(Standing::Unproven),
+            FlowState::Datagram => (newcomer == FlowState::Datagram).then_some(Standing::Datagram),
+            FlowState::Established | FlowState::Closing => None,
+        }
+    }
+
+    #[inline]
+    fn expired(&self, entry: &FlowEntry, now: Tick) -> bool {
+        let limit = match entry.state {
+            FlowState::SynSent => self.timeouts.syn_sent,
+            FlowState::Established => self.timeouts.established,
+            FlowState::Closing => self.timeouts.closing,
+            FlowState::Closed => self.timeouts.closed,
+            FlowState::Datagram => self.timeouts.datagram,
+        };
+        now.since(entry.last_seen) >= limit
+    }
+
+    #[inline]
+    fn bucket(&self, hash: FlowHash) -> usize {
+        (hash.low() & self.bucket_mask) as usize
+    }
+}
+
+impl FlowEntry {
+    /// What vacant ways hold; its tag says it is none.
+    const VACANT: FlowEntry = FlowEntry {
+        id: FlowId {
+            client: Addr::UNSPECIFIED,
+            service: ServiceId { slot: 0, epoch: 0 },
+            client_port: 0,
+        },
+        backend: BackendId { slot: 0, epoch: 0 },
+        last_seen: Tick(0),
+        routes: 0,
+        translation: Translation::None,
+        hop: HopIndex(0),
+        nat_port: 0,
+        nat_address: 0,
+        state: FlowState::Closed,
+    };
+}
+
+/// Why an entry may be evicted; the least goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Expired,
+    Closed,
+    Unproven,
+    Datagram,
+}
+
+impl Tags {
+    /// One bit a way; written so that the compiler makes one 128-bit comparison of it.
+    #[inline]
+    fn equal(self, tag: u16) -> u32 {
+        let mut ways = 0;
+        for (way, &t) in self.0.iter().enumerate() {
+            ways |= u32::from(t == tag) << way;
+        }
+        ways
+    }
+}
+
+/// From the upper half, which does not choose the bucket; never [`VACANT`].
+#[inline]
+fn tag_of(hash: FlowHash) -> u16 {
+    ((hash.0 >> 32) as u16).max(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! A client's packet meets its flow: known flows keep their backend, newcomers get one from Maglev.
+//!
+//! A flow keeps its backend for as long as that exists, draining or not; ids are never reused, so a removed
+//! backend's flows find nothing and pick anew (FAILURES D17, D19). Datagrams leave a draining backend at
+//! once when another is to be had (D18): they have no end to wait for.
+
+use maglane_shared::counters::{Counters, DropReason, FlowState};
+use maglane_shared::flow::{FlowHash, FlowKey};
+use maglane_shared::next_hop::HopIndex;
+use maglane_shared::service::{BackendId, BackendState, ForwardingMode};
+use maglane_shared::table::{BackendEntry, ForwardingTable, ServiceEntry};
+use maglane_shared::tick::Tick;
+
+use super::{Endpoint, Forwarder, nat, no_hop};
+use crate::flow_table::{BucketFull, FlowEntry, FlowId, FlowIndex, Segment, Translation};
+use crate::returns::{NatReturns, Replies};
+
+/// A client's packet for a service.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'t> {
+    pub table: &'t ForwardingTable,
+    pub service: &'t ServiceEntry,
+    pub client: Endpoint,
+    pub hash: FlowHash,
+    pub segment: Segment,
+    pub now: Tick,
+}
+
+/// Where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Steered<'t> {
+    pub id: BackendId,
+    pub backend: &'t BackendEntry,
+    pub hop: HopIndex,
+    /// What replaces the client in `nat` mode.
+    pub source: Option<Endpoint>,
+}
+
+impl Arrival<'_> {
+    fn id(&self) -> FlowId {
+        FlowId {
+            client: self.client.addr,
+            service: self.service.id,
+            client_port: self.client.port,
+        }
+    }
+
+    fn key(&self) -> FlowKey {
+        let vip = self.service.key;
+        FlowKey {
+            client: self.client.addr,
+            vip: vip.addr,
+            client_port: self.client.port,
+            vip_port: vip.port,
+            protocol: vip.protocol,
+        }
+    }
+
+    /// The hash that picks the backend of a newcomer.
+    pub(super) fn selection_hash(&self) -> FlowHash {
+        self.key()
+            .selection_hash(&self.table.hash_key, self.service.hash_inputs, self.hash)
+    }
+}
+
+impl Forwarder {
+    #[inline]
+    pub(super) fn select<'t>(&mut self, arrival: &Arrival<'t>) -> Result<Steered<'t>, DropReason> {
+        let id = arrival.id();
+        if let Some(at) = self.flows.find(arrival.hash, &id) {
+            if let Some(steered) = self.known(arrival, at)? {
+                self.counters.flow_hits.add(1);
+                return Ok(steered);
+            }
+            let over = self.flows.remove(at);
+            self.account_end(&over);
+        }
+        self.counters.flow_misses.add(1);
+        self.newcomer(arrival, id)
+    }
+
+    /// The flow's own backend; `None` when the entry has had its time.
+    #[inline]
+    fn known<'t>(&mut self, arrival: &Arrival<'t>, at: FlowIndex) -> Result<Option<Steered<'t>>, DropReason> {
+        let Arrival {
+            table,
+            service,
+            segment,
+            now,
+            ..
+        } = *arrival;
+        let entry = self.flows.get_mut(at);
+        let Some(backend) = table.backend(entry.backend) else {
+            return Ok(None);
+        };
+        let leave = backend.state == BackendState::Draining
+            && entry.state == FlowState::Datagram
+            && !service.maglev.is_empty();
+        if leave || segment.restarts(entry.state) {
+            return Ok(None);
+        }
+        if let Translation::Borrowed(slot) = entry.translation {
+            if !self
+                .returns
+                .holds(slot, &nat::mapping_of(entry, service, backend))
+            {
+                return Ok(None);
+            }
+            self.returns.touch(slot, now);
+        }
+        entry.last_seen = now;
+        entry.state = segment.next(entry.state);
+        if entry.routes != table.routes.version {
+            entry.hop = table.routes.pick(backend.hops, arrival.hash).map_err(no_hop)?;
+            entry.routes = table.routes.version;
+        }
+        let (address, port) = (entry.nat_address, entry.nat_port);
+        let (id, hop) = (entry.backend, entry.hop);
+        let source = self.snat_endpoint(backend.addr.family(), address, port);
+        Ok(Some(Steered {
+            id,
+            backend,
+            hop,
+            source,
+        }))
+    }
+
+    /// Where the flow's packets go, for a packet that is not the flow's own. Leaves no trace.
+    pub(super) fn peek<'t>(&self, arrival: &Arrival<'t>) -> Result<Steered<'t>, DropReason> {
+        let Arrival {
+            table, service, hash, ..
+        } = *arrival;
+        let known = self.flows.find(hash, &arrival.id()).map(|at| self.flows.get(at));
+        if let Some((entry, backend)) = known.and_then(|e| Some((e, table.backend(e.backend)?))) {
+            let hop = table.routes.pick(backend.hops, hash).map_err(no_hop)?;
+            let source = self.snat_endpoint(backend.addr.family(), entry.nat_address, entry.nat_port);
+            return Ok(Steered {
+                id: entry.backend,
+                backend,
+                hop,
+                source,
+            });
+        }
+        let (id, backend) = table
+            .select(service, arrival.selection_hash())
+            .ok_or(DropReason::NoBackend)?;
+        let hop = table.routes.pick(backend.hops, hash).map_err(no_hop)?;
+        let source = match service.mode {
+            ForwardingMode::Nat => Some(
+                self.present_source(arrival, backend)
+                    .ok_or(DropReason::IcmpUnknownFlow)?,
+            ),
+            ForwardingMode::Dnat | ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue => None,
+        };
+        Ok(Steered {
+            id,
+            backend,
+            hop,
+            source,
+        })
+    }
+
+    fn newcomer<'t>(&mut self, arrival: &Arrival<'t>, id: FlowId) -> Result<Steered<'t>, DropReason> {
+        let Arrival {
+            table,
+            service,
+            hash,
+            segment,
+            now,
+            ..
+        } = *arrival;
+        let (backend_id, backend) = table
+            .select(service, arrival.selection_hash())
+            .ok_or(DropReason::NoBackend)?;
+        let hop = table.routes.pick(backend.hops, hash).map_err(no_hop)?;
+        let made = match service.mode {
+            ForwardingMode::Nat => self.translate(arrival, backend)?,
+            ForwardingMode::Dnat => self.keep_client(arrival, backend)?,
+            ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue => nat::Made::NOTHING,
+        };
+        let steered = Steered {
+            id: backend_id,
+            backend,
+            hop,
+            source: made.source,
+        };
+        let Some(state) = segment.first() else {
+            return Ok(steered);
+        };
+        let entry = FlowEntry {
+            id,
+            backend: backend_id,
+            last_seen: now,
+            routes: table.routes.version,
+            translation: made.translation,
+            hop,
+            nat_port: made.source.map_or(0, |s| s.port),
+            nat_address: made.address,
+            state,
+        };
+        self.remember(hash, entry, now)?;
+        Ok(steered)
+    }
+
+    /// A flow that finds no room is steered by Maglev alone, packet by packet; a translated one cannot be.
+    fn remember(&mut self, hash: FlowHash, entry: FlowEntry, now: Tick) -> Result<(), DropReason> {
+        let returns = &self.returns;
+        match self.flows.insert(hash, entry, now, |e| refresh(returns, e)) {
+            Ok((_, evicted)) => {
+                if let Some(evicted) = evicted {
+                    self.counters.flow_evictions.add(1);
+                    self.account_end(&evicted);
+                }
+                self.account_start(&entry);
+                Ok(())
+            }
+            Err(BucketFull) => match entry.translation {
+                Translation::None | Translation::Borrowed(_) => Ok(()),
+                Translation::Owned(slot) => {
+                    self.returns.remove(slot);
+                    Err(DropReason::NatTableFull)
+                }
+            },
+        }
+    }
+
+    fn account_start(&self, entry: &FlowEntry) {
+        let counters = &self.counters;
+        counters.flow_inserts.add(1);
+        counters.flow_entries.add(1);
+        if matches!(entry.translation, Translation::Owned(_)) {
+            counters.nat_entries.add(1);
+        }
+        for stats in counters
+            .service(entry.id.service)
+            .into_iter()
+            .chain(counters.backend(entry.backend))
+        {
+            stats.new_flows.add(1);
+            stats.active_flows.add(1);
+        }
+    }
+
+    /// The entry is gone from the table; so must be what hangs on it.
+    pub(super) fn account_end(&self, entry: &FlowEntry) {
+        end(&self.counters, &self.returns, entry);
+    }
+}
+
+/// As [`Forwarder::account_end`], for callers that hold the flow table.
+pub(super) fn end(counters: &Counters, returns: &NatReturns, entry: &FlowEntry) {
+    counters.flow_entries.sub(1);
+    if let Translation::Owned(slot) = entry.translation {
+        returns.remove(slot);
+        counters.nat_entries.sub(1);
+    }
+    for stats in counters
+        .service(entry.id.service)
+        .into_iter()
+        .chain(counters.backend(entry.backend))
+    {
+        stats.active_flows.sub(1);
+    }
+}
+
+/// Brings what replies have shown into the entry: a flow lives while either side talks.
+pub(super) fn refresh(returns: &NatReturns, entry: &mut FlowEntry) {
+    let Translation::Owned(slot) = entry.translation else {
+        return;
+    };
+    let Replies { last_seen, fin, rst } = returns.replies(slot);
+    if last_seen.since(entry.last_seen) > 0 {
+        entry.last_seen = last_seen;
+    }
+    if rst || (fin && entry.state == FlowState::Closing) {
+        entry.state = match entry.state {
+            FlowState::Datagram => FlowState::Datagram,
+            FlowState::SynSent | FlowState::Established | FlowState::Closing | FlowState::Closed => {
+                FlowState::Closed
+            }
+        };
+    }
+}
