@@ -10,6 +10,7 @@ mod sockets;
 use std::net::IpAddr;
 
 use anyhow::{Result, anyhow, bail};
+use maglane_xsk::config::KERNEL_HEADROOM;
 
 use crate::cli::values::{AutoOr, Cores, Ports};
 use crate::settings::{NatSettings, Settings, SettingsError, check_core_count};
@@ -60,14 +61,14 @@ pub fn survey(settings: &Settings, cores: Vec<usize>) -> Result<Node> {
     })
 }
 
-/// Completes the settings, or says what stands against them. `headroom`: bytes kept free before a packet.
-pub fn resolve(settings: &Settings, node: Node, headroom: u32) -> Result<Launch> {
+/// Completes the settings, or says what stands against them.
+pub fn resolve(settings: &Settings, node: Node) -> Result<Launch> {
     let mut warnings = vec![];
     let workers = worker_count(settings.workers.count, &node.interfaces)?;
     let cores = pin(&settings.workers.cores, usize::from(workers), &node.cores, &mut warnings)?;
     let snat_addresses = snat_addresses(&settings.nat, &node)?;
     check_ports(&settings.nat, &snat_addresses, &node)?;
-    let chunk_size = chunk_size(settings.sockets.chunk_size, &node.interfaces, headroom, &mut warnings);
+    let chunk_size = chunk_size(settings.sockets.chunk_size, &node.interfaces, &mut warnings);
     let frames = match settings.sockets.frames {
         AutoOr::Fixed(frames) => frames,
         AutoOr::Auto => FRAMES_PER_INTERFACE.max(4 * settings.sockets.rx_ring) * node.interfaces.len() as u32,
@@ -171,15 +172,9 @@ fn check_ports(nat: &NatSettings, addresses: &[IpAddr], node: &Node) -> Result<(
 
 /// Bytes around the layer-3 packet: Ethernet and two VLAN tags.
 const LINK_BYTES: u32 = 14 + 8;
-const KERNEL_HEADROOM: u32 = 256;
 
-fn chunk_size(
-    wanted: AutoOr<u32>,
-    interfaces: &[InterfaceFacts],
-    headroom: u32,
-    warnings: &mut Vec<String>,
-) -> u32 {
-    let room = |chunk: u32| chunk.saturating_sub(KERNEL_HEADROOM + headroom + LINK_BYTES);
+fn chunk_size(wanted: AutoOr<u32>, interfaces: &[InterfaceFacts], warnings: &mut Vec<String>) -> u32 {
+    let room = |chunk: u32| chunk.saturating_sub(KERNEL_HEADROOM + LINK_BYTES);
     let largest = interfaces.iter().map(|interface| interface.mtu).max().unwrap_or_default();
     let chunk = match wanted {
         AutoOr::Fixed(chunk) => chunk,

@@ -35,12 +35,12 @@ fn node() -> Node {
 fn refusal(args: &[&str], change: impl FnOnce(&mut Node)) -> String {
     let mut node = node();
     change(&mut node);
-    resolve(&settings(args), node, 128).unwrap_err().to_string()
+    resolve(&settings(args), node).unwrap_err().to_string()
 }
 
 #[test]
 fn an_ordinary_node_is_completed() {
-    let launch = resolve(&settings(&[]), node(), 128).unwrap();
+    let launch = resolve(&settings(&[]), node()).unwrap();
     assert_eq!((launch.workers, launch.chunk_size, launch.frames), (2, 2048, 16_384));
     assert_eq!((launch.cores, launch.control_cores), (vec![2, 3], vec![0, 1]));
     let want: [IpAddr; 2] = ["10.30.0.11".parse().unwrap(), "fd30::11".parse().unwrap()];
@@ -63,7 +63,7 @@ fn cores_are_this_process_s_own() {
     assert!(text.starts_with("--cores 4:"), "{text}");
     let mut few = node();
     few.cores = vec![5];
-    let launch = resolve(&settings(&[]), few, 128).unwrap();
+    let launch = resolve(&settings(&[]), few).unwrap();
     assert_eq!((launch.cores, launch.control_cores), (vec![5, 5], vec![5]));
     assert_eq!(launch.warnings.len(), 1);
 }
@@ -80,14 +80,14 @@ fn source_ports_in_use_are_refused_and_named() {
     let elsewhere = LocalSocket { protocol: Protocol::Tcp, local: "10.20.0.11:20000".parse().unwrap() };
     let mut harmless = node();
     harmless.sockets.push(elsewhere);
-    resolve(&settings(&[]), harmless, 128).unwrap();
+    resolve(&settings(&[]), harmless).unwrap();
 }
 
 #[test]
 fn source_addresses_are_the_node_s() {
     let text = refusal(&["--snat-address", "10.99.0.1"], |_| {});
     assert!(text.contains("10.99.0.1") && text.contains("not an address of this node"), "{text}");
-    let launch = resolve(&settings(&["--snat-address", "10.20.0.11"]), node(), 128).unwrap();
+    let launch = resolve(&settings(&["--snat-address", "10.20.0.11"]), node()).unwrap();
     assert_eq!(launch.snat_addresses, ["10.20.0.11".parse::<IpAddr>().unwrap()]);
 }
 
@@ -95,9 +95,9 @@ fn source_addresses_are_the_node_s() {
 fn large_mtus_take_larger_buffers_and_jumbo_ones_a_warning() {
     let mut node = node();
     node.interfaces[0].mtu = 3000;
-    let launch = resolve(&settings(&[]), node.clone(), 128).unwrap();
+    let launch = resolve(&settings(&[]), node.clone()).unwrap();
     assert_eq!((launch.chunk_size, launch.warnings.len()), (4096, 0));
     node.interfaces[0].mtu = 9000;
-    let launch = resolve(&settings(&[]), node, 128).unwrap();
+    let launch = resolve(&settings(&[]), node).unwrap();
     assert!(launch.warnings[0].contains("eth0: MTU 9000"), "{:?}", launch.warnings);
 }

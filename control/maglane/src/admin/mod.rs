@@ -1,0 +1,3 @@
+//! stub
+mod socket;
+pub use socket::AdminSocket;

@@ -1,0 +1,133 @@
+//! The command line as a user meets it: help, refusals, exit codes. Needs no root.
+
+use std::process::{Command, Output};
+
+fn maglane(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maglane"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MAGLANE_")) {
+        command.env_remove(name);
+    }
+    command.args(args).output().unwrap()
+}
+
+fn stdout(args: &[&str]) -> String {
+    let output = maglane(args);
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refusal(args: &[&str]) -> String {
+    let output = maglane(args);
+    assert!(!output.status.success(), "{args:?} was accepted");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// Each flag of a long help with the text below it.
+fn flags(help: &str) -> Vec<(String, String)> {
+    let mut flags: Vec<(String, String)> = vec![];
+    for line in help.lines() {
+        let text = line.trim_start();
+        let starts_flag = line.starts_with("  ") && text.starts_with('-');
+        match (starts_flag, text.find("--"), flags.last_mut()) {
+            (true, Some(at), _) => {
+                let name = text[at..].split([' ', '[', '=']).next().unwrap().to_owned();
+                flags.push((name, text.to_owned()));
+            }
+            (_, _, Some((_, description))) => {
+                description.push(' ');
+                description.push_str(text);
+            }
+            (_, _, None) => {}
+        }
+    }
+    flags.retain(|(name, _)| name != "--help");
+    flags
+}
+
+#[test]
+fn every_flag_has_an_environment_name_and_says_its_default() {
+    for subcommand in ["run", "status", "services", "backends", "flows", "version"] {
+        let help = stdout(&[subcommand, "--help"]);
+        let flags = flags(&help);
+        assert!(!flags.is_empty(), "{subcommand}");
+        for (name, text) in flags {
+            let variable = format!("MAGLANE_{}", name[2..].replace('-', "_").to_uppercase());
+            assert!(text.contains(&format!("[env: {variable}=")), "{subcommand} {name}: {text}");
+            assert!(text.contains("default"), "{subcommand} {name} does not say its default: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_flags_of_run_are_grouped() {
+    let help = stdout(&["run", "--help"]);
+    for heading in [
+        "Interfaces:",
+        "Workers:",
+        "AF_XDP sockets:",
+        "Services and balancing:",
+        "NAT:",
+        "Tunnels:",
+        "Flows:",
+        "Control:",
+        "Logging:",
+    ] {
+        assert!(help.lines().any(|line| line == heading), "{heading} is missing");
+    }
+    assert!(flags(&help).len() > 40);
+}
+
+#[test]
+fn a_bad_flag_is_named_with_its_value_and_a_remedy() {
+    for (flag, value, remedy) in [
+        ("--batch-size", "0", "1..=64"),
+        ("--cores", "a-b", "taskset"),
+        ("--wait", "never", "adaptive"),
+        ("--snat-ports", "1", "16384-29999"),
+        ("--hash-key", "12", "openssl rand -hex 16"),
+        ("--udp-timeout", "5", "unit"),
+        ("--rx-ring", "1000", "power of two"),
+        ("--mode", "dsr", "l2-dsr"),
+        ("--snat-address", "localhost", "IP"),
+        ("--maglev-table-size", "1000", "prime"),
+        ("--metrics-address", "9770", "IP:PORT"),
+    ] {
+        let text = refusal(&["run", "--interface", "lo", "--manifests", "/", flag, value]);
+        assert!(text.contains(flag) && text.contains(value) && text.contains(remedy), "{flag} {value}: {text}");
+    }
+}
+
+#[test]
+fn what_is_required_is_asked_for() {
+    let text = refusal(&["run"]);
+    assert!(text.contains("--interface") && text.contains("--manifests"), "{text}");
+    let text = refusal(&["run", "--interface", "mglbin-none", "--manifests", "/nonexistent"]);
+    assert!(text.contains("--manifests /nonexistent: is not a directory"), "{text}");
+}
+
+#[test]
+fn the_environment_stands_in_for_flags() {
+    let output = Command::new(env!("CARGO_BIN_EXE_maglane"))
+        .args(["run", "--manifests", "/"])
+        .env("MAGLANE_INTERFACE", "mglbin-none")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("--interface mglbin-none: no such interface"), "{text}");
+}
+
+#[test]
+fn a_question_without_an_instance_says_so() {
+    for subcommand in ["status", "services", "backends", "flows"] {
+        let text = refusal(&[subcommand, "--admin-socket", "/nonexistent/maglane.sock"]);
+        assert!(text.contains("/nonexistent/maglane.sock") && text.contains("maglane run"), "{text}");
+    }
+}
+
+#[test]
+fn version_has_a_stable_json_form() {
+    let json: serde_json::Value = serde_json::from_str(&stdout(&["version", "-o", "json"])).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(json["algorithm"], 1);
+    assert!(stdout(&["version"]).starts_with("maglane 0."));
+}
