@@ -10,9 +10,11 @@
 //! Nothing here is linked into the product. The rig touches only namespaces named `mgl-<run id>-<host>`,
 //! which it made itself, and ends only processes that it started or that live in those namespaces.
 
+pub mod balancer;
 pub mod capture;
 pub mod check;
 pub mod decap;
+pub mod demo;
 pub mod load;
 pub mod manifests;
 pub mod process;
@@ -20,5 +22,6 @@ pub mod rig;
 pub mod serve;
 pub mod wait;
 
+pub use balancer::Balancer;
 pub use process::{Guard, rig_binary};
 pub use rig::{Host, Namespace, ReturnPath, Rig, RigError, Shape};

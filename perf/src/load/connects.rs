@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::Target;
 use super::http::Connection;
@@ -17,6 +18,8 @@ pub struct Settings {
     pub target: Target,
     pub count: usize,
     pub concurrency: usize,
+    /// Between two connections, all workers together; zero is as fast as they end.
+    pub interval: Duration,
     pub path: String,
 }
 
@@ -32,6 +35,7 @@ pub async fn run(settings: Settings, stop: watch::Receiver<bool>, mut tell: impl
             Arc::clone(&settings),
             Arc::clone(&tally),
             Arc::clone(&next),
+            start,
             stop.clone(),
         ));
     }
@@ -41,7 +45,7 @@ pub async fn run(settings: Settings, stop: watch::Receiver<bool>, mut tell: impl
             .unwrap_or_else(PoisonError::into_inner)
             .report(start.elapsed())
     };
-    let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+    let mut second = tokio::time::interval(settings.target.progress);
     second.tick().await;
     loop {
         tokio::select! {
@@ -58,12 +62,18 @@ async fn worker(
     settings: Arc<Settings>,
     tally: Arc<Mutex<Tally>>,
     next: Arc<AtomicUsize>,
-    stop: watch::Receiver<bool>,
+    start: Instant,
+    mut stop: watch::Receiver<bool>,
 ) {
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= settings.count || *stop.borrow() {
             return;
+        }
+        let due = start + settings.interval * u32::try_from(index).unwrap_or(u32::MAX);
+        tokio::select! {
+            () = sleep_until(due) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
         }
         let asked = Instant::now();
         let opened = Connection::open(&settings.target, index).await;

@@ -47,7 +47,7 @@ impl Shared {
 }
 
 /// Runs the flows for `duration` after all are open, or until `stop` is true; `tell` gets one event when
-/// ready, one a second, and the report at the end.
+/// ready, progress now and then, and the report at the end.
 pub async fn run(settings: Settings, stop: watch::Receiver<bool>, mut tell: impl FnMut(Event)) -> Report {
     let (end, ended) = watch::channel(false);
     let shared = Arc::new(Shared {
@@ -77,7 +77,8 @@ async fn watch_over(
     tell: &mut impl FnMut(Event),
 ) {
     let mut ready_at = None;
-    let mut next = start + Duration::from_secs(1);
+    let every = shared.settings.target.progress;
+    let mut next = start + every;
     loop {
         tokio::select! {
             () = sleep(Duration::from_millis(20)) => {}
@@ -89,7 +90,7 @@ async fn watch_over(
             tell(Event::Ready(shared.tally().report(start.elapsed())));
         }
         if now >= next {
-            next += Duration::from_secs(1);
+            next += every;
             tell(Event::Progress(shared.tally().report(start.elapsed())));
         }
         if ready_at.is_some_and(|ready| now >= ready + shared.settings.duration) {

@@ -19,6 +19,8 @@ pub struct Target {
     pub sources: Vec<IpAddr>,
     /// How long one connect or one answer may take.
     pub timeout: Duration,
+    /// Between two progress reports.
+    pub progress: Duration,
 }
 
 impl Target {

@@ -46,7 +46,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>, mut tell: 
             .report(start.elapsed())
     };
     tell(Event::Ready(report()));
-    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut second = tokio::time::interval(settings.target.progress);
     second.tick().await;
     let over = sleep(settings.duration);
     tokio::pin!(over);

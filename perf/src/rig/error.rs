@@ -43,6 +43,10 @@ pub enum RigError {
         "the binary `maglane-rig` was not found beside {0}; run `cargo build -p maglane-perf` or set MAGLANE_RIG"
     )]
     NoBinary(String),
+    #[error(
+        "the binary `maglane` was not found beside this program; run `cargo build -p maglane` or set MAGLANE_BIN"
+    )]
+    NoBalancer,
 }
 
 impl RigError {

@@ -20,7 +20,10 @@ struct Common {
     /// How long one connect or answer may take, milliseconds
     #[arg(long, default_value_t = 5000, value_name = "MS")]
     timeout: u64,
-    /// One JSON object a line: ready, progress once a second, report
+    /// Between two progress lines, milliseconds
+    #[arg(long, default_value_t = 1000, value_name = "MS")]
+    progress: u64,
+    /// One JSON object a line: ready, progress, report
     #[arg(long)]
     json: bool,
 }
@@ -31,6 +34,7 @@ impl Common {
             address: self.target,
             sources: self.source.clone(),
             timeout: Duration::from_millis(self.timeout),
+            progress: Duration::from_millis(self.progress.max(10)),
         }
     }
 }
@@ -76,6 +80,9 @@ pub struct Connects {
     /// Connections at a time
     #[arg(long, default_value_t = 16)]
     concurrency: usize,
+    /// Connections a second in all; 0 is as fast as they end
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
     /// What to ask for
     #[arg(long, default_value = "/")]
     path: String,
@@ -87,6 +94,7 @@ impl Connects {
             target: self.common.target(),
             count: self.count,
             concurrency: self.concurrency,
+            interval: load::interval(self.rate),
             path: self.path,
         };
         drive(self.common.json, |stop, tell| connects::run(settings, stop, tell))

@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod decap;
+mod demo;
 mod layout;
 mod load;
 mod serve;
@@ -21,6 +22,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show Maglane at work: real traffic through two VIPs, a drain, a new backend (root).
+    Demo(demo::Demo),
     /// Lay out the namespaces and leave them (root).
     Up(layout::Up),
     /// Remove the namespaces of a run and end the processes in them (root).
@@ -43,6 +46,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(command) => command.run(),
         Command::Up(command) => command.run(),
         Command::Cleanup(command) => command.run(),
         Command::Serve(command) => command.run(),
