@@ -4,7 +4,9 @@ use anyhow::Result;
 use std::sync::Arc;
 use tokio::sync::watch;
 pub fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Result<()> {
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let rt = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let metrics = shared.metrics.try_clone()?;
     rt.block_on(async {
         let l = tokio::net::TcpListener::from_std(metrics)?;

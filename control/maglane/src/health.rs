@@ -41,7 +41,12 @@ struct Heart {
 
 impl Heart {
     fn new(name: String, vitals: Option<Arc<Vitals>>) -> Heart {
-        Heart { name, vitals, seen: AtomicU64::new(0), moved: AtomicU64::new(0) }
+        Heart {
+            name,
+            vitals,
+            seen: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+        }
     }
 
     fn look(&self, beats: u64, now_ms: u64) {
@@ -52,7 +57,8 @@ impl Heart {
 
     fn problem(&self, now_ms: u64) -> Option<String> {
         let still = now_ms.saturating_sub(self.moved.load(Ordering::Relaxed));
-        (still > STALE_AFTER.as_millis() as u64).then(|| format!("{} has not turned for {still} ms", self.name))
+        (still > STALE_AFTER.as_millis() as u64)
+            .then(|| format!("{} has not turned for {still} ms", self.name))
     }
 }
 
@@ -98,7 +104,8 @@ impl Health {
     /// The liveness thread's one duty: notes which hearts have moved.
     pub fn look(&self) {
         let now_ms = self.now_ms();
-        self.control.look(self.control_beats.load(Ordering::Relaxed), now_ms);
+        self.control
+            .look(self.control_beats.load(Ordering::Relaxed), now_ms);
         for heart in &self.hearts {
             heart.look(heart.vitals.as_ref().map_or(0, |v| v.heartbeat()), now_ms);
         }
@@ -107,7 +114,10 @@ impl Health {
     /// What is wrong with the process; empty = alive.
     pub fn live(&self) -> Vec<String> {
         let now_ms = self.now_ms();
-        std::iter::once(&self.control).chain(&self.hearts).filter_map(|heart| heart.problem(now_ms)).collect()
+        std::iter::once(&self.control)
+            .chain(&self.hearts)
+            .filter_map(|heart| heart.problem(now_ms))
+            .collect()
     }
 
     /// What stands between us and traffic; empty = ready.
@@ -144,7 +154,13 @@ mod tests {
     fn ready_is_the_last_thing_to_become_true() {
         let vitals = [Arc::new(Vitals::default()), Arc::new(Vitals::default())];
         let health = Health::new(&vitals);
-        assert_eq!(health.ready(), ["the steering program is not attached", "the manifests have not been read yet"]);
+        assert_eq!(
+            health.ready(),
+            [
+                "the steering program is not attached",
+                "the manifests have not been read yet"
+            ]
+        );
         health.attached();
         health.synced(Generation(2));
         vitals[0].run(Generation(2));
@@ -161,7 +177,10 @@ mod tests {
         heart.look(1, 10);
         heart.look(1, 900);
         assert_eq!(heart.problem(1000), None);
-        assert_eq!(heart.problem(1011).as_deref(), Some("worker 7 has not turned for 1001 ms"));
+        assert_eq!(
+            heart.problem(1011).as_deref(),
+            Some("worker 7 has not turned for 1001 ms")
+        );
         heart.look(2, 1011);
         assert_eq!(heart.problem(1012), None);
     }

@@ -65,28 +65,41 @@ async fn connection(stream: TcpStream, health: Arc<Health>, metrics: Render) {
 fn respond(method: &Method, path: &str, health: &Health, metrics: &Render) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN_TYPE, "use GET\n".to_owned());
-        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match path {
         "/metrics" => reply(StatusCode::OK, METRICS_TYPE, metrics()),
         "/livez" => verdict(&health.live()),
         "/readyz" => verdict(&health.ready()),
-        _ => reply(StatusCode::NOT_FOUND, PLAIN_TYPE, "here are /metrics, /livez and /readyz\n".to_owned()),
+        _ => reply(
+            StatusCode::NOT_FOUND,
+            PLAIN_TYPE,
+            "here are /metrics, /livez and /readyz\n".to_owned(),
+        ),
     }
 }
 
 fn verdict(problems: &[String]) -> Response<Full<Bytes>> {
     match problems {
         [] => reply(StatusCode::OK, PLAIN_TYPE, "ok\n".to_owned()),
-        problems => reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN_TYPE, problems.join("\n") + "\n"),
+        problems => reply(
+            StatusCode::SERVICE_UNAVAILABLE,
+            PLAIN_TYPE,
+            problems.join("\n") + "\n",
+        ),
     }
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(content_type),
+    );
     response
 }
 
@@ -104,8 +117,14 @@ mod tests {
         let health = Health::new(&[]);
         assert_eq!(status(Method::GET, "/metrics", &health), StatusCode::OK);
         assert_eq!(status(Method::GET, "/livez", &health), StatusCode::OK);
-        assert_eq!(status(Method::GET, "/readyz", &health), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            status(Method::GET, "/readyz", &health),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
         assert_eq!(status(Method::GET, "/", &health), StatusCode::NOT_FOUND);
-        assert_eq!(status(Method::POST, "/metrics", &health), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(
+            status(Method::POST, "/metrics", &health),
+            StatusCode::METHOD_NOT_ALLOWED
+        );
     }
 }

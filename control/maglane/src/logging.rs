@@ -14,8 +14,12 @@ pub fn install(log: &LogArgs) -> Result<(), SettingsError> {
         let remedy = "write error, warn, info, debug or trace, or a list as maglane=debug,hyper=warn";
         SettingsError::new("--log-level", &log.log_level, problem, remedy)
     };
-    let filter = EnvFilter::try_new(&log.log_level).map_err(|error| refused(format!("is no filter ({error})")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let filter =
+        EnvFilter::try_new(&log.log_level).map_err(|error| refused(format!("is no filter ({error})")))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     let installed = match log.log_format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -66,12 +66,23 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
     watch_signals(signals, happens.clone())?;
     let (engine, crew) = start_workers(&settings, &launch, &happens)?;
     stay_off_worker_cores(&launch);
-    let vitals: Vec<_> = engine.watches.iter().map(|watch| Arc::clone(&watch.vitals)).collect();
+    let vitals: Vec<_> = engine
+        .watches
+        .iter()
+        .map(|watch| Arc::clone(&watch.vitals))
+        .collect();
     let health = Arc::new(Health::new(&vitals));
     health.attached();
     start_liveness(Arc::clone(&health))?;
     let listener = admin.listener()?;
-    let shared = Arc::new(Shared { settings, launch, engine, health, metrics, admin: listener });
+    let shared = Arc::new(Shared {
+        settings,
+        launch,
+        engine,
+        health,
+        metrics,
+        admin: listener,
+    });
     let control = supervisor::start(Arc::clone(&shared), happens)?;
     let failure = wait(&happenings);
     Ok(stop(&shared, control, crew, failure))
@@ -85,8 +96,14 @@ fn start_workers(
     let opened = engine::open(settings, launch)?;
     let (ends, ended) = mpsc::channel();
     let happens = happens.clone();
-    let forward = move || ended.into_iter().try_for_each(|end| happens.send(Happening::Worker(end)));
-    thread::Builder::new().name("worker-ends".to_owned()).spawn(forward)?;
+    let forward = move || {
+        ended
+            .into_iter()
+            .try_for_each(|end| happens.send(Happening::Worker(end)))
+    };
+    thread::Builder::new()
+        .name("worker-ends".to_owned())
+        .spawn(forward)?;
     let started = opened.start(&ends)?;
     tracing::info!(
         "{} workers on cores {:?}, interfaces {}, source addresses {:?} ports {}",
@@ -113,7 +130,10 @@ fn watch_signals(signals: SigSet, happens: Sender<Happening>) -> Result<()> {
             }
         }
     };
-    thread::Builder::new().name("signals".to_owned()).spawn(watch).context("starting the signal thread")?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(watch)
+        .context("starting the signal thread")?;
     Ok(())
 }
 
@@ -124,7 +144,9 @@ fn bind_metrics(settings: &Settings) -> Result<TcpListener> {
         listener.set_nonblocking(true)?;
         Ok::<_, std::io::Error>(listener)
     };
-    bind().with_context(|| format!("--metrics-address {address}: cannot be bound; choose a free address and port"))
+    bind().with_context(|| {
+        format!("--metrics-address {address}: cannot be bound; choose a free address and port")
+    })
 }
 
 /// This thread and all it will start; the workers have pinned themselves.
@@ -143,7 +165,10 @@ fn start_liveness(health: Arc<Health>) -> Result<()> {
             thread::sleep(LOOK_EVERY);
         }
     };
-    thread::Builder::new().name("liveness".to_owned()).spawn(watch).context("starting the liveness thread")?;
+    thread::Builder::new()
+        .name("liveness".to_owned())
+        .spawn(watch)
+        .context("starting the liveness thread")?;
     Ok(())
 }
 
@@ -154,9 +179,10 @@ fn wait(happenings: &Receiver<Happening>) -> Option<String> {
             tracing::info!("{signal}: stopping");
             None
         }
-        Ok(Happening::Worker(WorkerEnd { worker, failure })) => {
-            Some(format!("worker {worker} {}", failure.unwrap_or_else(|| "ended unasked".to_owned())))
-        }
+        Ok(Happening::Worker(WorkerEnd { worker, failure })) => Some(format!(
+            "worker {worker} {}",
+            failure.unwrap_or_else(|| "ended unasked".to_owned())
+        )),
         Ok(Happening::Control(failure)) => Some(failure),
         Err(mpsc::RecvError) => Some("nobody is left to wait for".to_owned()),
     }
@@ -175,5 +201,9 @@ fn stop(shared: &Shared, control: Control, crew: Crew, failure: Option<String>) 
     }
     let summary = shutdown::stop(&shared.engine, crew, shared.health.uptime());
     tracing::info!("{summary}");
-    if failure.is_none() && summary.frames_astray == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failure.is_none() && summary.frames_astray == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

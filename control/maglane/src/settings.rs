@@ -12,7 +12,9 @@ use maglane_shared::maglev;
 use maglane_shared::service::ForwardingMode;
 
 use crate::cli::run::{ControlArgs, LogArgs, RunArgs, TunnelArgs};
-use crate::cli::values::{AutoOr, Choice, Cores, HashKeySource, OffOr, Ports, UnknownPort, Wait, XdpMode, parse_secret};
+use crate::cli::values::{
+    AutoOr, Choice, Cores, HashKeySource, OffOr, Ports, UnknownPort, Wait, XdpMode, parse_secret,
+};
 
 /// Two flags that contradict each other, or a value that cannot work.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +33,12 @@ impl SettingsError {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        SettingsError { flag, value: value.to_string(), problem: problem.into(), remedy: remedy.into() }
+        SettingsError {
+            flag,
+            value: value.to_string(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
@@ -120,7 +127,17 @@ const MAX_INTERFACES: usize = 32;
 impl Settings {
     /// Checks each flag against the others. Reads the file of `--hash-key @FILE`, nothing else.
     pub fn check(args: RunArgs) -> Result<Settings, SettingsError> {
-        let RunArgs { interfaces, workers, xdp, balance, nat, tunnels, flows, control, log } = args;
+        let RunArgs {
+            interfaces,
+            workers,
+            xdp,
+            balance,
+            nat,
+            tunnels,
+            flows,
+            control,
+            log,
+        } = args;
         let settings = Settings {
             interfaces: check_interfaces(interfaces.interface)?,
             xdp_mode: interfaces.xdp_mode,
@@ -191,13 +208,25 @@ impl Settings {
             && !matches!(size, 2048 | 4096)
         {
             let remedy = "write 2048, 4096 or auto";
-            return Err(SettingsError::new("--chunk-size", size, "is not a chunk size of AF_XDP", remedy));
+            return Err(SettingsError::new(
+                "--chunk-size",
+                size,
+                "is not a chunk size of AF_XDP",
+                remedy,
+            ));
         }
         let least = 2 * self.sockets.rx_ring * self.interfaces.len() as u32;
         match self.sockets.frames {
             AutoOr::Fixed(frames) if frames < least => {
-                let problem = format!("is below {least}, twice --rx-ring for each interface, so receiving could starve");
-                Err(SettingsError::new("--frames", frames, problem, "raise it or lower --rx-ring"))
+                let problem = format!(
+                    "is below {least}, twice --rx-ring for each interface, so receiving could starve"
+                );
+                Err(SettingsError::new(
+                    "--frames",
+                    frames,
+                    problem,
+                    "raise it or lower --rx-ring",
+                ))
             }
             AutoOr::Fixed(_) | AutoOr::Auto => Ok(()),
         }
@@ -208,13 +237,23 @@ impl Settings {
 pub fn check_core_count(cores: &[usize], workers: usize) -> Result<(), SettingsError> {
     let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     if cores.iter().collect::<HashSet<_>>().len() != cores.len() {
-        return Err(SettingsError::new("--cores", list, "names a core twice", "give each worker its own core"));
+        return Err(SettingsError::new(
+            "--cores",
+            list,
+            "names a core twice",
+            "give each worker its own core",
+        ));
     }
     if cores.len() == workers {
         return Ok(());
     }
     let problem = format!("names {} cores for {workers} workers", cores.len());
-    Err(SettingsError::new("--cores", list, problem, "name one core a worker, or write auto"))
+    Err(SettingsError::new(
+        "--cores",
+        list,
+        problem,
+        "name one core a worker, or write auto",
+    ))
 }
 
 fn check_interfaces(names: Vec<String>) -> Result<Vec<String>, SettingsError> {
@@ -223,8 +262,14 @@ fn check_interfaces(names: Vec<String>) -> Result<Vec<String>, SettingsError> {
     if names.len() > MAX_INTERFACES {
         return fail("is more than 32 interfaces", "name at most 32");
     }
-    if names.iter().any(|n| n.is_empty() || n.len() > 15 || n.contains(['/', ' ', '.'])) {
-        return fail("holds an impossible interface name", "write names as `ip link` shows them, joined by commas");
+    if names
+        .iter()
+        .any(|n| n.is_empty() || n.len() > 15 || n.contains(['/', ' ', '.']))
+    {
+        return fail(
+            "holds an impossible interface name",
+            "write names as `ip link` shows them, joined by commas",
+        );
     }
     if names.iter().collect::<HashSet<_>>().len() != names.len() {
         return fail("names an interface twice", "name each once");
@@ -237,7 +282,12 @@ fn check_manifests(dir: PathBuf) -> Result<PathBuf, SettingsError> {
         return Ok(dir);
     }
     let remedy = "create it, or name the directory that holds the manifests";
-    Err(SettingsError::new("--manifests", dir.display(), "is not a directory", remedy))
+    Err(SettingsError::new(
+        "--manifests",
+        dir.display(),
+        "is not a directory",
+        remedy,
+    ))
 }
 
 fn check_maglev(size: AutoOr<u32>) -> Result<Option<u32>, SettingsError> {
@@ -246,13 +296,23 @@ fn check_maglev(size: AutoOr<u32>) -> Result<Option<u32>, SettingsError> {
         AutoOr::Fixed(rows) if is_prime(rows) && rows <= 2_000_003 => Ok(Some(rows)),
         AutoOr::Fixed(rows) => {
             let remedy = format!("write auto or a prime up to 2000003, such as {:?}", maglev::SIZES);
-            Err(SettingsError::new("--maglev-table-size", rows, "is not a prime in bounds", remedy))
+            Err(SettingsError::new(
+                "--maglev-table-size",
+                rows,
+                "is not a prime in bounds",
+                remedy,
+            ))
         }
     }
 }
 
 fn is_prime(n: u32) -> bool {
-    n > 2 && n % 2 == 1 && (3..).step_by(2).take_while(|d: &u32| u64::from(*d).pow(2) <= u64::from(n)).all(|d| n % d != 0)
+    n > 2
+        && n % 2 == 1
+        && (3..)
+            .step_by(2)
+            .take_while(|d: &u32| u64::from(*d).pow(2) <= u64::from(n))
+            .all(|d| n % d != 0)
 }
 
 fn read_hash_key(source: HashKeySource) -> Result<HashKey, SettingsError> {
@@ -267,8 +327,12 @@ fn secret_from(path: &Path) -> Result<[u8; 16], SettingsError> {
     let fail = |problem: String, remedy: String| {
         SettingsError::new("--hash-key", format!("@{}", path.display()), problem, remedy)
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| fail(format!("cannot be read ({error})"), "name a file that this user may read".into()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        fail(
+            format!("cannot be read ({error})"),
+            "name a file that this user may read".into(),
+        )
+    })?;
     parse_secret(text.trim()).map_err(|remedy| fail("does not hold a 128-bit key".into(), remedy))
 }
 
@@ -279,7 +343,11 @@ fn check_snat_addresses(addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, SettingsE
     for (i, address) in addresses.iter().enumerate() {
         if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
             let remedy = "name unicast addresses of this node, as `ip addr` shows them";
-            return fail(address.to_string(), "cannot be a source address on the wire", remedy);
+            return fail(
+                address.to_string(),
+                "cannot be a source address on the wire",
+                remedy,
+            );
         }
         if addresses[..i].contains(address) {
             return fail(address.to_string(), "is named twice", "name each address once");
@@ -291,15 +359,26 @@ fn check_snat_addresses(addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, SettingsE
 fn check_tunnels(tunnels: TunnelArgs) -> Result<TunnelSettings, SettingsError> {
     let remedy = "name a unicast address of this node";
     let sources = [
-        ("--ipip-source-v4", Some(IpAddr::V4(tunnels.ipip_source_v4.network()))),
-        ("--ipip-source-v6", Some(IpAddr::V6(tunnels.ipip_source_v6.network()))),
+        (
+            "--ipip-source-v4",
+            Some(IpAddr::V4(tunnels.ipip_source_v4.network())),
+        ),
+        (
+            "--ipip-source-v6",
+            Some(IpAddr::V6(tunnels.ipip_source_v6.network())),
+        ),
         ("--gue-source-v4", tunnels.gue_source_v4.map(IpAddr::V4)),
         ("--gue-source-v6", tunnels.gue_source_v6.map(IpAddr::V6)),
     ];
     for (flag, source) in sources {
         match source {
             Some(ip) if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() => {
-                return Err(SettingsError::new(flag, ip, "cannot be an outer source address", remedy));
+                return Err(SettingsError::new(
+                    flag,
+                    ip,
+                    "cannot be an outer source address",
+                    remedy,
+                ));
             }
             Some(_) | None => {}
         }
@@ -321,9 +400,18 @@ mod tests {
 
     fn check(extra: &[&str]) -> Result<Settings, SettingsError> {
         let dir = std::env::temp_dir();
-        let base = ["maglane", "run", "--interface", "eth0,eth1", "--manifests", dir.to_str().unwrap()];
+        let base = [
+            "maglane",
+            "run",
+            "--interface",
+            "eth0,eth1",
+            "--manifests",
+            dir.to_str().unwrap(),
+        ];
         let cli = Cli::try_parse_from(base.iter().chain(extra)).unwrap_or_else(|error| panic!("{error}"));
-        let Command::Run(args) = cli.command else { panic!("{cli:?}") };
+        let Command::Run(args) = cli.command else {
+            panic!("{cli:?}")
+        };
         Settings::check(*args)
     }
 
@@ -332,22 +420,40 @@ mod tests {
         let settings = check(&[]).unwrap();
         assert_eq!(settings.interfaces, ["eth0", "eth1"]);
         assert_eq!(settings.workers.count, AutoOr::Auto);
-        assert_eq!(settings.nat.ports, Ports { first: 16_384, last: 29_999 });
+        assert_eq!(
+            settings.nat.ports,
+            Ports {
+                first: 16_384,
+                last: 29_999
+            }
+        );
     }
 
     #[test]
     fn each_contradiction_names_flag_value_and_remedy() {
         for (args, flag, value) in [
-            (&["--snat-ports", "29000-30000"][..], "--snat-ports", "29000-30000"),
+            (
+                &["--snat-ports", "29000-30000"][..],
+                "--snat-ports",
+                "29000-30000",
+            ),
             (&["--cores", "1,1", "--workers", "2"], "--cores", "1,1"),
             (&["--cores", "1-3", "--workers", "2"], "--cores", "1,2,3"),
             (&["--frames", "1000"], "--frames", "1000"),
             (&["--chunk-size", "1500"], "--chunk-size", "1500"),
             (&["--maglev-table-size", "1000"], "--maglev-table-size", "1000"),
             (&["--snat-address", "127.0.0.1"], "--snat-address", "127.0.0.1"),
-            (&["--snat-address", "10.0.0.1,10.0.0.1"], "--snat-address", "10.0.0.1"),
+            (
+                &["--snat-address", "10.0.0.1,10.0.0.1"],
+                "--snat-address",
+                "10.0.0.1",
+            ),
             (&["--ipip-source-v6", "ff02::/64"], "--ipip-source-v6", "ff02::"),
-            (&["--hash-key", "@/nonexistent/key"], "--hash-key", "@/nonexistent/key"),
+            (
+                &["--hash-key", "@/nonexistent/key"],
+                "--hash-key",
+                "@/nonexistent/key",
+            ),
         ] {
             let error = check(args).unwrap_err();
             assert_eq!((error.flag, error.value.as_str()), (flag, value));

@@ -31,13 +31,24 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { uptime, received, sent, passed, dropped, frames_astray } = self;
+        let Summary {
+            uptime,
+            received,
+            sent,
+            passed,
+            dropped,
+            frames_astray,
+        } = self;
         write!(
             f,
             "stopped after {:.1} s: {received} packets received, {sent} sent, {passed} passed, {dropped} dropped",
             uptime.as_secs_f64()
         )?;
-        if *frames_astray > 0 { write!(f, ", {frames_astray} packet buffers astray") } else { Ok(()) }
+        if *frames_astray > 0 {
+            write!(f, ", {frames_astray} packet buffers astray")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -52,8 +63,14 @@ pub fn stop(engine: &Engine, crew: Crew, uptime: Duration) -> Summary {
     let queues = crew.join();
     engine.detach();
     let census = queues.iter().map(|queue| queue.census());
-    let frames_astray = census.map(|census| census.total.abs_diff(census.sum()) as u64).sum();
-    Summary { uptime, frames_astray, ..totals(engine) }
+    let frames_astray = census
+        .map(|census| census.total.abs_diff(census.sum()) as u64)
+        .sum();
+    Summary {
+        uptime,
+        frames_astray,
+        ..totals(engine)
+    }
 }
 
 /// Waits until no worker receives any more.
@@ -71,7 +88,11 @@ fn drain(engine: &Engine) {
 
 fn totals(engine: &Engine) -> Summary {
     let sum = |pick: fn(&maglane_shared::counters::Counters) -> &Counter| {
-        engine.watches.iter().map(|watch| pick(&watch.counters).get()).sum()
+        engine
+            .watches
+            .iter()
+            .map(|watch| pick(&watch.counters).get())
+            .sum()
     };
     Summary {
         received: sum(|c| &c.rx_packets),
@@ -88,10 +109,18 @@ mod tests {
 
     #[test]
     fn the_summary_is_one_line_and_speaks_of_lost_buffers_only_when_there_are_some() {
-        let summary = Summary { uptime: Duration::from_millis(1250), received: 9, sent: 7, ..Summary::default() };
+        let summary = Summary {
+            uptime: Duration::from_millis(1250),
+            received: 9,
+            sent: 7,
+            ..Summary::default()
+        };
         let text = "stopped after 1.2 s: 9 packets received, 7 sent, 0 passed, 0 dropped";
         assert_eq!(summary.to_string(), text);
-        let astray = Summary { frames_astray: 1, ..summary };
+        let astray = Summary {
+            frames_astray: 1,
+            ..summary
+        };
         assert_eq!(astray.to_string(), format!("{text}, 1 packet buffers astray"));
     }
 }

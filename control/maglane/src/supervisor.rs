@@ -26,29 +26,41 @@ pub struct Control {
 /// Starts the thread.
 pub fn start(shared: Arc<Shared>, happens: Sender<Happening>) -> Result<Control> {
     let (stop, stopped) = watch::channel(false);
-    let body = move || supervise(&shared, &stopped, &happens);
+    let body = move || {
+        let attempt = || control_loop::run(Arc::clone(&shared), stopped.clone());
+        if let Err(error) = supervise(attempt, &stopped, FIRST_PAUSE) {
+            // The main thread waits for it as long as the process lives.
+            let _ = happens.send(Happening::Control(format!("the control loop gave up: {error:#}")));
+        }
+    };
     let thread = thread::Builder::new().name("control".to_owned()).spawn(body);
-    Ok(Control { stop, thread: thread.context("starting the control thread")? })
+    Ok(Control {
+        stop,
+        thread: thread.context("starting the control thread")?,
+    })
 }
 
-fn supervise(shared: &Arc<Shared>, stopped: &watch::Receiver<bool>, happens: &Sender<Happening>) {
-    let mut pause = FIRST_PAUSE;
+/// Until an attempt ends without a panic, or the stop is asked for.
+fn supervise(
+    mut attempt: impl FnMut() -> Result<()>,
+    stopped: &watch::Receiver<bool>,
+    first_pause: Duration,
+) -> Result<()> {
+    let mut pause = first_pause;
     while !*stopped.borrow() {
-        let attempt = || control_loop::run(Arc::clone(shared), stopped.clone());
-        match catch_unwind(AssertUnwindSafe(attempt)) {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => {
-                // The main thread waits for it as long as the process lives.
-                let _ = happens.send(Happening::Control(format!("the control loop gave up: {error:#}")));
-                return;
-            }
+        match catch_unwind(AssertUnwindSafe(&mut attempt)) {
+            Ok(outcome) => return outcome,
             Err(panic) => {
-                tracing::error!("the control loop {}; starting it anew, workers go on", panic_text(&*panic));
+                tracing::error!(
+                    "the control loop {}; starting it anew, workers go on",
+                    panic_text(&*panic)
+                );
                 thread::sleep(pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
+    Ok(())
 }
 
 impl Control {
@@ -64,5 +76,33 @@ impl Control {
             thread::sleep(Duration::from_millis(1));
         }
         self.thread.join().is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_starts_the_loop_anew_and_an_error_does_not() {
+        let (_stop, stopped) = watch::channel(false);
+        let mut attempts = 0;
+        let attempt = || {
+            attempts += 1;
+            if attempts < 3 {
+                panic!("attempt {attempts}")
+            } else {
+                Err(anyhow::anyhow!("no use"))
+            }
+        };
+        let error = supervise(attempt, &stopped, Duration::from_millis(1)).unwrap_err();
+        assert_eq!((error.to_string().as_str(), attempts), ("no use", 3));
+    }
+
+    #[test]
+    fn nothing_is_started_after_the_stop() {
+        let (stop, stopped) = watch::channel(false);
+        stop.send(true).unwrap();
+        supervise(|| panic!("started"), &stopped, Duration::ZERO).unwrap();
     }
 }

@@ -52,8 +52,14 @@ fn every_flag_has_an_environment_name_and_says_its_default() {
         assert!(!flags.is_empty(), "{subcommand}");
         for (name, text) in flags {
             let variable = format!("MAGLANE_{}", name[2..].replace('-', "_").to_uppercase());
-            assert!(text.contains(&format!("[env: {variable}=")), "{subcommand} {name}: {text}");
-            assert!(text.contains("default"), "{subcommand} {name} does not say its default: {text}");
+            assert!(
+                text.contains(&format!("[env: {variable}=")),
+                "{subcommand} {name}: {text}"
+            );
+            assert!(
+                text.contains("default"),
+                "{subcommand} {name} does not say its default: {text}"
+            );
         }
     }
 }
@@ -93,16 +99,25 @@ fn a_bad_flag_is_named_with_its_value_and_a_remedy() {
         ("--metrics-address", "9770", "IP:PORT"),
     ] {
         let text = refusal(&["run", "--interface", "lo", "--manifests", "/", flag, value]);
-        assert!(text.contains(flag) && text.contains(value) && text.contains(remedy), "{flag} {value}: {text}");
+        assert!(
+            text.contains(flag) && text.contains(value) && text.contains(remedy),
+            "{flag} {value}: {text}"
+        );
     }
 }
 
 #[test]
 fn what_is_required_is_asked_for() {
     let text = refusal(&["run"]);
-    assert!(text.contains("--interface") && text.contains("--manifests"), "{text}");
+    assert!(
+        text.contains("--interface") && text.contains("--manifests"),
+        "{text}"
+    );
     let text = refusal(&["run", "--interface", "mglbin-none", "--manifests", "/nonexistent"]);
-    assert!(text.contains("--manifests /nonexistent: is not a directory"), "{text}");
+    assert!(
+        text.contains("--manifests /nonexistent: is not a directory"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -113,14 +128,20 @@ fn the_environment_stands_in_for_flags() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("--interface mglbin-none: no such interface"), "{text}");
+    assert!(
+        text.contains("--interface mglbin-none: no such interface"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_question_without_an_instance_says_so() {
     for subcommand in ["status", "services", "backends", "flows"] {
         let text = refusal(&[subcommand, "--admin-socket", "/nonexistent/maglane.sock"]);
-        assert!(text.contains("/nonexistent/maglane.sock") && text.contains("maglane run"), "{text}");
+        assert!(
+            text.contains("/nonexistent/maglane.sock") && text.contains("maglane run"),
+            "{text}"
+        );
     }
 }
 

@@ -20,7 +20,10 @@ pub struct AdminSocket {
 impl AdminSocket {
     /// Takes the place of a file that a killed instance left; refuses when somebody answers there.
     pub fn bind(path: &Path) -> Result<AdminSocket> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = path
+            .parent()
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         create_private_dir(dir)?;
         refuse_owned(path)?;
         // Bound under another name first: between bind and chmod the file has the umask's mode.
@@ -32,10 +35,18 @@ impl AdminSocket {
             listener.set_nonblocking(true)?;
             Ok::<_, std::io::Error>(listener)
         };
-        let listener = bind().inspect_err(|_| drop(fs::remove_file(&hidden))).with_context(|| {
-            format!("--admin-socket {}: cannot be bound; name a path this user may write", path.display())
-        })?;
-        Ok(AdminSocket { path: path.to_owned(), listener })
+        let listener = bind()
+            .inspect_err(|_| drop(fs::remove_file(&hidden)))
+            .with_context(|| {
+                format!(
+                    "--admin-socket {}: cannot be bound; name a path this user may write",
+                    path.display()
+                )
+            })?;
+        Ok(AdminSocket {
+            path: path.to_owned(),
+            listener,
+        })
     }
 
     /// Another handle on the same socket.
@@ -49,11 +60,15 @@ fn refuse_owned(path: &Path) -> Result<()> {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            return Err(error).with_context(|| format!("--admin-socket {}: cannot be looked at", path.display()));
+            return Err(error)
+                .with_context(|| format!("--admin-socket {}: cannot be looked at", path.display()));
         }
     };
     if !kind.is_socket() {
-        bail!("--admin-socket {}: exists and is no socket; name another path", path.display());
+        bail!(
+            "--admin-socket {}: exists and is no socket; name another path",
+            path.display()
+        );
     }
     if UnixStream::connect(path).is_ok() {
         bail!(
@@ -80,7 +95,10 @@ mod tests {
         let path = dir.path().join("run/maglane.sock");
         let socket = AdminSocket::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         let error = AdminSocket::bind(&path).unwrap_err().to_string();
         assert!(error.contains("another instance answers there"), "{error}");
         drop(socket);

@@ -18,7 +18,12 @@ pub const DEFAULT_SOCKET: &str = "/run/maglane/maglane.sock";
 
 /// Maglane: a layer-4 load balancer for bare-metal Kubernetes (AF_XDP and Maglev).
 #[derive(Debug, Parser)]
-#[command(name = "maglane", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(
+    name = "maglane",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

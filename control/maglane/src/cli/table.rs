@@ -15,11 +15,17 @@ pub fn render(columns: &[Column], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
-        .map(|(i, (name, _))| rows.iter().map(|row| row[i].chars().count()).fold(name.len(), usize::max))
+        .map(|(i, (name, _))| {
+            rows.iter()
+                .map(|row| row[i].chars().count())
+                .fold(name.len(), usize::max)
+        })
         .collect();
     let heading: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let lines: Vec<String> =
-        std::iter::once(&heading).chain(rows).map(|row| line(columns, &widths, row)).collect();
+    let lines: Vec<String> = std::iter::once(&heading)
+        .chain(rows)
+        .map(|row| line(columns, &widths, row))
+        .collect();
     lines.join("\n")
 }
 
@@ -42,9 +48,16 @@ pub fn count(n: u64) -> String {
     if n < 10_000 {
         return n.to_string();
     }
-    let (scale, unit) = UNITS.into_iter().find(|(scale, _)| n as f64 >= *scale).unwrap_or((1.0, ""));
+    let (scale, unit) = UNITS
+        .into_iter()
+        .find(|(scale, _)| n as f64 >= *scale)
+        .unwrap_or((1.0, ""));
     let value = n as f64 / scale;
-    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let decimals = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
     format!("{value:.decimals$}{unit}")
 }
 
@@ -54,7 +67,11 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let columns = [("NAME", Align::Left), ("PACKETS", Align::Right), ("STATE", Align::Left)];
+        let columns = [
+            ("NAME", Align::Left),
+            ("PACKETS", Align::Right),
+            ("STATE", Align::Left),
+        ];
         let rows = [("a", "1", "up"), ("longer", "12345678", "")]
             .map(|(a, b, c)| vec![a.to_owned(), b.to_owned(), c.to_owned()]);
         let want = "NAME     PACKETS  STATE\na              1  up\nlonger  12345678";

@@ -22,9 +22,10 @@ impl<T: FromStr> FromStr for AutoOr<T> {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "auto" => Ok(AutoOr::Auto),
-            number => {
-                number.parse().map(AutoOr::Fixed).map_err(|_| "write `auto` or a whole number".to_owned())
-            }
+            number => number
+                .parse()
+                .map(AutoOr::Fixed)
+                .map_err(|_| "write `auto` or a whole number".to_owned()),
         }
     }
 }
@@ -42,9 +43,10 @@ impl FromStr for OffOr {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "off" | "0" => Ok(OffOr::Off),
-            number => {
-                number.parse().map(OffOr::Fixed).map_err(|_| "write `off` or a number of microseconds".to_owned())
-            }
+            number => number
+                .parse()
+                .map(OffOr::Fixed)
+                .map_err(|_| "write `off` or a number of microseconds".to_owned()),
         }
     }
 }
@@ -72,11 +74,16 @@ impl FromStr for Cores {
 }
 
 fn core_range(part: &str) -> Result<std::ops::RangeInclusive<usize>, String> {
-    let remedy = || format!("{part:?} is not a core or a range of cores: write `auto` or, as in taskset, 2,4-7");
+    let remedy =
+        || format!("{part:?} is not a core or a range of cores: write `auto` or, as in taskset, 2,4-7");
     let (first, last) = part.split_once('-').unwrap_or((part, part));
     let first = first.trim().parse().map_err(|_| remedy())?;
     let last = last.trim().parse().map_err(|_| remedy())?;
-    if first > last || last > 65_535 { Err(remedy()) } else { Ok(first..=last) }
+    if first > last || last > 65_535 {
+        Err(remedy())
+    } else {
+        Ok(first..=last)
+    }
 }
 
 /// An inclusive range of ports.
@@ -110,7 +117,11 @@ impl FromStr for Ports {
         let (first, last) = text.split_once('-').ok_or_else(remedy)?;
         let first: u16 = first.trim().parse().map_err(|_| remedy())?;
         let last: u16 = last.trim().parse().map_err(|_| remedy())?;
-        if first == 0 || first > last { Err(remedy()) } else { Ok(Ports { first, last }) }
+        if first == 0 || first > last {
+            Err(remedy())
+        } else {
+            Ok(Ports { first, last })
+        }
     }
 }
 
@@ -146,11 +157,14 @@ impl FromStr for HashKeySource {
 
 /// 16 bytes from 32 hexadecimal digits.
 pub fn parse_secret(digits: &str) -> Result<[u8; 16], String> {
-    let remedy = || "write 32 hexadecimal digits (`openssl rand -hex 16`) or @FILE that holds them".to_owned();
+    let remedy =
+        || "write 32 hexadecimal digits (`openssl rand -hex 16`) or @FILE that holds them".to_owned();
     if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(remedy());
     }
-    u128::from_str_radix(digits, 16).map(u128::to_be_bytes).map_err(|_| remedy())
+    u128::from_str_radix(digits, 16)
+        .map(u128::to_be_bytes)
+        .map_err(|_| remedy())
 }
 
 /// `90s`, `5m`, `1h 30m`; a unit is required.
@@ -158,7 +172,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let remedy = "write a time with its unit, as in 500ms, 90s, 5m or 6h";
     let value = humantime::parse_duration(text).map_err(|_| remedy.to_owned())?;
     let bounds = Duration::from_millis(100)..=Duration::from_secs(20 * 24 * 3600);
-    if bounds.contains(&value) { Ok(value) } else { Err(format!("{remedy}; from 100ms to 20days")) }
+    if bounds.contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{remedy}; from 100ms to 20days"))
+    }
 }
 
 /// A power of two, for ring sizes.
@@ -232,7 +250,9 @@ mod tests {
     fn port_ranges_are_inclusive() {
         let ports: Ports = "10-20".parse().unwrap();
         assert!(ports.contains(10) && ports.contains(20) && !ports.contains(21));
-        assert!(ports.overlaps(Ports { first: 20, last: 30 }) && !ports.overlaps(Ports { first: 21, last: 30 }));
+        assert!(
+            ports.overlaps(Ports { first: 20, last: 30 }) && !ports.overlaps(Ports { first: 21, last: 30 })
+        );
         for bad in ["", "5", "0-5", "9-8", "1-70000", "a-b"] {
             assert!(bad.parse::<Ports>().is_err(), "{bad}");
         }
@@ -241,12 +261,25 @@ mod tests {
     #[test]
     fn a_secret_is_32_hexadecimal_digits_and_never_printed() {
         let key: HashKeySource = "000102030405060708090a0b0c0d0e0f".parse().unwrap();
-        let HashKeySource::Secret(secret) = &key else { panic!("{key:?}") };
+        let HashKeySource::Secret(secret) = &key else {
+            panic!("{key:?}")
+        };
         assert_eq!(secret[15], 15);
         assert_eq!(format!("{key:?}"), "(secret)");
-        assert!("00".parse::<HashKeySource>().unwrap_err().contains("openssl rand -hex 16"));
-        assert!("+00102030405060708090a0b0c0d0e0f".parse::<HashKeySource>().is_err());
-        assert_eq!("@/a/b".parse::<HashKeySource>(), Ok(HashKeySource::File("/a/b".into())));
+        assert!(
+            "00".parse::<HashKeySource>()
+                .unwrap_err()
+                .contains("openssl rand -hex 16")
+        );
+        assert!(
+            "+00102030405060708090a0b0c0d0e0f"
+                .parse::<HashKeySource>()
+                .is_err()
+        );
+        assert_eq!(
+            "@/a/b".parse::<HashKeySource>(),
+            Ok(HashKeySource::File("/a/b".into()))
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub fn worker(settings: &Settings, launch: &Launch, index: u16) -> path::Config 
         poll: path::Poll {
             wait: match settings.workers.wait {
                 Wait::Busy => path::Wait::Busy,
-                Wait::Adaptive => path::Wait::Adaptive { spin_us: settings.workers.spin.as_micros() as u32 },
+                Wait::Adaptive => path::Wait::Adaptive {
+                    spin_us: settings.workers.spin.as_micros() as u32,
+                },
                 Wait::Sleep => path::Wait::Sleep,
             },
             batch: usize::from(settings.workers.batch_size),
@@ -39,18 +41,44 @@ pub fn worker(settings: &Settings, launch: &Launch, index: u16) -> path::Config 
 }
 
 fn snat(settings: &Settings, launch: &Launch) -> path::Snat {
-    let (v4, v6) = launch.snat_addresses.iter().map(|ip| Addr::from(*ip)).partition(|addr| addr.is_v4());
-    path::Snat { v4, v6, ports: settings.nat.ports.first..=settings.nat.ports.last }
+    let (v4, v6) = launch
+        .snat_addresses
+        .iter()
+        .map(|ip| Addr::from(*ip))
+        .partition(|addr| addr.is_v4());
+    path::Snat {
+        v4,
+        v6,
+        ports: settings.nat.ports.first..=settings.nat.ports.last,
+    }
 }
 
 fn tunnels(settings: &Settings, launch: &Launch) -> path::TunnelSources {
     let given = settings.tunnels;
-    let own = |v4: bool| launch.snat_addresses.iter().map(|ip| Addr::from(*ip)).find(|addr| addr.is_v4() == v4);
+    let own = |v4: bool| {
+        launch
+            .snat_addresses
+            .iter()
+            .map(|ip| Addr::from(*ip))
+            .find(|addr| addr.is_v4() == v4)
+    };
     path::TunnelSources {
-        ipip_v4: (std::net::IpAddr::V4(given.ipip_v4.network()).into(), given.ipip_v4.prefix_len()),
-        ipip_v6: (std::net::IpAddr::V6(given.ipip_v6.network()).into(), given.ipip_v6.prefix_len()),
-        gue_v4: given.gue_v4.map(|ip| std::net::IpAddr::V4(ip).into()).or_else(|| own(true)),
-        gue_v6: given.gue_v6.map(|ip| std::net::IpAddr::V6(ip).into()).or_else(|| own(false)),
+        ipip_v4: (
+            std::net::IpAddr::V4(given.ipip_v4.network()).into(),
+            given.ipip_v4.prefix_len(),
+        ),
+        ipip_v6: (
+            std::net::IpAddr::V6(given.ipip_v6.network()).into(),
+            given.ipip_v6.prefix_len(),
+        ),
+        gue_v4: given
+            .gue_v4
+            .map(|ip| std::net::IpAddr::V4(ip).into())
+            .or_else(|| own(true)),
+        gue_v6: given
+            .gue_v6
+            .map(|ip| std::net::IpAddr::V6(ip).into())
+            .or_else(|| own(false)),
     }
 }
 
@@ -68,7 +96,10 @@ fn timeouts(flows: &FlowSettings) -> path::Timeouts {
 
 /// The sockets of worker `index`: queue `index` of every interface.
 pub fn queue_set(settings: &Settings, launch: &Launch, index: u16) -> QueueSetConfig {
-    let interface = |name: &String| InterfaceConfig { name: name.clone(), queue: u32::from(index) };
+    let interface = |name: &String| InterfaceConfig {
+        name: name.clone(),
+        queue: u32::from(index),
+    };
     let sockets = &settings.sockets;
     QueueSetConfig {
         frames: launch.frames,
@@ -79,7 +110,9 @@ pub fn queue_set(settings: &Settings, launch: &Launch, index: u16) -> QueueSetCo
         completion_ring: 2 * sockets.tx_ring,
         zero_copy: toggle(sockets.zero_copy),
         huge_pages: toggle(sockets.huge_pages),
-        busy_poll: sockets.busy_poll.map(|(usecs, budget)| BusyPoll { usecs, budget }),
+        busy_poll: sockets
+            .busy_poll
+            .map(|(usecs, budget)| BusyPoll { usecs, budget }),
         ..QueueSetConfig::new(settings.interfaces.iter().map(interface).collect())
     }
 }
@@ -113,8 +146,17 @@ mod tests {
 
     fn settings() -> Settings {
         let dir = std::env::temp_dir();
-        let args = ["maglane", "run", "--interface", "eth0,eth1", "--manifests", dir.to_str().unwrap()];
-        let Command::Run(args) = Cli::try_parse_from(args).unwrap().command else { panic!() };
+        let args = [
+            "maglane",
+            "run",
+            "--interface",
+            "eth0,eth1",
+            "--manifests",
+            dir.to_str().unwrap(),
+        ];
+        let Command::Run(args) = Cli::try_parse_from(args).unwrap().command else {
+            panic!()
+        };
         Settings::check(*args).unwrap()
     }
 
@@ -141,8 +183,17 @@ mod tests {
         assert_eq!(config.unknown_port, default.unknown_port);
         assert_eq!(config.flow_table_size, default.flow_table_size);
         assert_eq!(config.fragment_capacity, default.fragment_capacity);
-        assert_eq!((config.tunnels.ipip_v4, config.tunnels.ipip_v6), (default.tunnels.ipip_v4, default.tunnels.ipip_v6));
-        assert_eq!(config.poll, path::Poll { core: Some(4), ..default.poll });
+        assert_eq!(
+            (config.tunnels.ipip_v4, config.tunnels.ipip_v6),
+            (default.tunnels.ipip_v4, default.tunnels.ipip_v6)
+        );
+        assert_eq!(
+            config.poll,
+            path::Poll {
+                core: Some(4),
+                ..default.poll
+            }
+        );
     }
 
     #[test]
@@ -157,7 +208,11 @@ mod tests {
     fn each_worker_has_its_queue_of_every_interface() {
         let config = queue_set(&settings(), &launch(), 1);
         config.check().unwrap();
-        let names: Vec<_> = config.interfaces.iter().map(|i| (i.name.as_str(), i.queue)).collect();
+        let names: Vec<_> = config
+            .interfaces
+            .iter()
+            .map(|i| (i.name.as_str(), i.queue))
+            .collect();
         assert_eq!(names, [("eth0", 1), ("eth1", 1)]);
     }
 }

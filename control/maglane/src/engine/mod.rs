@@ -67,10 +67,20 @@ pub fn open(settings: &Settings, launch: &Launch) -> Result<Opened> {
         for (port, fd) in set.socket_fds() {
             steering[usize::from(port.0)].set_socket(queue as u32, fd)?;
         }
-        let duplicates = set.socket_fds().into_iter().map(|(_, fd)| fd.try_clone_to_owned());
-        sockets.push(duplicates.collect::<io::Result<Vec<_>>>().context("duplicating a socket")?);
+        let duplicates = set
+            .socket_fds()
+            .into_iter()
+            .map(|(_, fd)| fd.try_clone_to_owned());
+        sockets.push(
+            duplicates
+                .collect::<io::Result<Vec<_>>>()
+                .context("duplicating a socket")?,
+        );
     }
-    let initial = ForwardingTable { hash_key: settings.balance.hash_key, ..ForwardingTable::default() };
+    let initial = ForwardingTable {
+        hash_key: settings.balance.hash_key,
+        ..ForwardingTable::default()
+    };
     let (publisher, readers) = publish::channel(&Arc::new(initial), usize::from(launch.workers));
     let bind_modes = sets.iter().map(QueueSet::bind_modes).collect();
     let (workers, watches) = make_workers(settings, launch, sets, readers)?;
@@ -119,12 +129,22 @@ fn make_workers(
         let balance = &settings.balance;
         let watch = Watch {
             vitals: Arc::new(Vitals::default()),
-            counters: Arc::new(Counters::new(balance.max_services as usize, balance.max_backends as usize)),
+            counters: Arc::new(Counters::new(
+                balance.max_services as usize,
+                balance.max_backends as usize,
+            )),
             facts: Arc::new(Facts::default()),
         };
         let (counters, facts) = (Arc::clone(&watch.counters), Arc::clone(&watch.facts));
         let forwarder = Forwarder::new(&config, index, Arc::clone(&returns), counters, facts);
-        workers.push(Worker::new(set, forwarder, reader, watch.clone(), config.poll, origin));
+        workers.push(Worker::new(
+            set,
+            forwarder,
+            reader,
+            watch.clone(),
+            config.poll,
+            origin,
+        ));
         watches.push(watch);
     }
     Ok((workers, watches))
@@ -153,20 +173,29 @@ fn run_worker(index: u16, worker: Worker<QueueSet>, ends: &Sender<WorkerEnd>) ->
         Err(panic) => (None, Some(panic_text(&*panic))),
     };
     // The receiver outlives every worker but for a process that is ending anyway.
-    let _ = ends.send(WorkerEnd { worker: index, failure });
+    let _ = ends.send(WorkerEnd {
+        worker: index,
+        failure,
+    });
     queue
 }
 
 /// What a panic said.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or(panic.downcast_ref::<String>().map(String::as_str));
     format!("panicked: {}", text.unwrap_or("without a message"))
 }
 
 impl Crew {
     /// Waits for every worker to end and gives back the queues of those that ended well.
     pub fn join(self) -> Vec<QueueSet> {
-        self.threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+        self.threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok().flatten())
+            .collect()
     }
 }
 
@@ -178,13 +207,19 @@ impl Engine {
 
     /// The oldest generation any worker runs.
     pub fn running_generation(&self) -> Generation {
-        self.watches.iter().map(|watch| watch.vitals.generation()).min().unwrap_or_default()
+        self.watches
+            .iter()
+            .map(|watch| watch.vitals.generation())
+            .min()
+            .unwrap_or_default()
     }
 
     /// Makes every interface redirect exactly this.
     pub fn steer(&self, want: &SteerSet) -> Result<()> {
         for steering in lock(&self.steering).iter_mut() {
-            steering.apply(want).with_context(|| format!("{}: steering", steering.interface()))?;
+            steering
+                .apply(want)
+                .with_context(|| format!("{}: steering", steering.interface()))?;
         }
         Ok(())
     }
@@ -203,7 +238,11 @@ impl Engine {
     /// By interface: its name, the program's mode in words, its counters.
     pub fn steering(&self) -> Vec<(String, String, SteerCounters)> {
         let show = |s: &Steering| {
-            (s.interface().to_owned(), format!("{:?}", s.mode()), s.counters().unwrap_or_default())
+            (
+                s.interface().to_owned(),
+                format!("{:?}", s.mode()),
+                s.counters().unwrap_or_default(),
+            )
         };
         lock(&self.steering).iter().map(show).collect()
     }
@@ -211,7 +250,10 @@ impl Engine {
     /// By worker and interface; zeros where the kernel does not answer.
     pub fn kernel_stats(&self) -> Vec<Vec<KernelStats>> {
         let read = |fd: &OwnedFd| KernelStats::read(fd.as_fd()).unwrap_or_default();
-        self.sockets.iter().map(|ports| ports.iter().map(read).collect()).collect()
+        self.sockets
+            .iter()
+            .map(|ports| ports.iter().map(read).collect())
+            .collect()
     }
 
     /// Asks every worker to end after its turn.
@@ -234,7 +276,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The steering set of these VIPs and of the NAT source addresses.
 pub fn steer_set(vips: BTreeSet<IpAddr>, settings: &Settings, launch: &Launch) -> SteerSet {
-    let ports = PortRange { first: settings.nat.ports.first, last: settings.nat.ports.last };
+    let ports = PortRange {
+        first: settings.nat.ports.first,
+        last: settings.nat.ports.last,
+    };
     SteerSet {
         vips,
         nat_returns: launch.snat_addresses.iter().map(|ip| (*ip, ports)).collect(),

@@ -43,19 +43,25 @@ pub fn facts(name: &str) -> Result<InterfaceFacts> {
 fn read_number(name: &str, file: &str) -> Result<u32> {
     let path = format!("/sys/class/net/{name}/{file}");
     let text = fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;
-    text.trim().parse().with_context(|| format!("{path}: {text:?} is not a number"))
+    text.trim()
+        .parse()
+        .with_context(|| format!("{path}: {text:?} is not a number"))
 }
 
 fn count_queues(name: &str) -> Result<u16> {
     let path = format!("/sys/class/net/{name}/queues");
     let entries = fs::read_dir(&path).with_context(|| format!("{path}: cannot be read"))?;
-    let rx = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-"));
+    let rx = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-"));
     Ok(u16::try_from(rx.count()).unwrap_or(u16::MAX))
 }
 
 fn addresses_of(name: &str) -> Result<Vec<IpAddr>> {
     let all = getifaddrs().context("the node's addresses cannot be read")?;
-    let ours = all.filter(|entry| entry.interface_name == name).filter_map(|entry| entry.address);
+    let ours = all
+        .filter(|entry| entry.interface_name == name)
+        .filter_map(|entry| entry.address);
     Ok(ours
         .filter_map(|address| {
             let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
@@ -100,6 +106,9 @@ mod tests {
     #[test]
     fn a_missing_interface_is_named_with_a_remedy() {
         let text = format!("{:#}", facts("mglbin-none").unwrap_err());
-        assert!(text.contains("--interface mglbin-none") && text.contains("ip -br link"), "{text}");
+        assert!(
+            text.contains("--interface mglbin-none") && text.contains("ip -br link"),
+            "{text}"
+        );
     }
 }

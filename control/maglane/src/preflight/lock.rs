@@ -18,14 +18,24 @@ pub struct InterfaceLock {
 /// Locks every interface, or says who holds one.
 pub fn acquire(dir: &Path, interfaces: &[String]) -> Result<Vec<InterfaceLock>> {
     create_private_dir(dir)?;
-    let namespace = fs::metadata("/proc/self/ns/net").map(|m| m.ino()).unwrap_or_default();
-    interfaces.iter().map(|name| lock(dir.join(format!("{namespace}-{name}.lock")), name)).collect()
+    let namespace = fs::metadata("/proc/self/ns/net")
+        .map(|m| m.ino())
+        .unwrap_or_default();
+    interfaces
+        .iter()
+        .map(|name| lock(dir.join(format!("{namespace}-{name}.lock")), name))
+        .collect()
 }
 
 /// Creates a directory only its owner may enter; one that exists is left as it is.
 pub fn create_private_dir(dir: &Path) -> Result<()> {
     let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    created.with_context(|| format!("{}: cannot be created; name a directory this user may write", dir.display()))
+    created.with_context(|| {
+        format!(
+            "{}: cannot be created; name a directory this user may write",
+            dir.display()
+        )
+    })
 }
 
 fn lock(path: PathBuf, interface: &str) -> Result<InterfaceLock> {
@@ -91,7 +101,10 @@ mod tests {
         let names = ["a".to_owned(), "b".to_owned()];
         let held = acquire(&dir, &names).unwrap();
         let error = acquire(&dir, &names[1..]).unwrap_err().to_string();
-        assert!(error.contains("--interface b") && error.contains(&format!("pid {}", std::process::id())), "{error}");
+        assert!(
+            error.contains("--interface b") && error.contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
         drop(held);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "lock files are removed");
         acquire(&dir, &names).unwrap();

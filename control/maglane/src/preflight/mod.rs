@@ -52,7 +52,11 @@ pub struct Launch {
 /// Asks the kernel everything [`resolve`] needs.
 pub fn survey(settings: &Settings, cores: Vec<usize>) -> Result<Node> {
     Ok(Node {
-        interfaces: settings.interfaces.iter().map(|name| interface::facts(name)).collect::<Result<_>>()?,
+        interfaces: settings
+            .interfaces
+            .iter()
+            .map(|name| interface::facts(name))
+            .collect::<Result<_>>()?,
         addresses: interface::node_addresses()?,
         sockets: sockets::local_sockets(),
         ephemeral: sockets::ephemeral_ports(),
@@ -65,7 +69,12 @@ pub fn survey(settings: &Settings, cores: Vec<usize>) -> Result<Node> {
 pub fn resolve(settings: &Settings, node: Node) -> Result<Launch> {
     let mut warnings = vec![];
     let workers = worker_count(settings.workers.count, &node.interfaces)?;
-    let cores = pin(&settings.workers.cores, usize::from(workers), &node.cores, &mut warnings)?;
+    let cores = pin(
+        &settings.workers.cores,
+        usize::from(workers),
+        &node.cores,
+        &mut warnings,
+    )?;
     let snat_addresses = snat_addresses(&settings.nat, &node)?;
     check_ports(&settings.nat, &snat_addresses, &node)?;
     let chunk_size = chunk_size(settings.sockets.chunk_size, &node.interfaces, &mut warnings);
@@ -89,9 +98,14 @@ const FRAMES_PER_INTERFACE: u32 = 8192;
 
 /// One worker a queue, the same number on every interface: a queue without a socket would go unserved.
 fn worker_count(wanted: AutoOr<u16>, interfaces: &[InterfaceFacts]) -> Result<u16> {
-    let first = interfaces.first().ok_or_else(|| anyhow!("--interface: name at least one"))?;
+    let first = interfaces
+        .first()
+        .ok_or_else(|| anyhow!("--interface: name at least one"))?;
     let (count, flag) = match wanted {
-        AutoOr::Auto => (first.rx_queues, format!("--workers auto takes {} from {}", first.rx_queues, first.name)),
+        AutoOr::Auto => (
+            first.rx_queues,
+            format!("--workers auto takes {} from {}", first.rx_queues, first.name),
+        ),
         AutoOr::Fixed(count) => (count, format!("--workers {count}")),
     };
     for interface in interfaces {
@@ -104,10 +118,19 @@ fn worker_count(wanted: AutoOr<u16>, interfaces: &[InterfaceFacts]) -> Result<u1
             );
         }
     }
-    if count == 0 { bail!("{flag}: at least one worker is needed; say --workers auto") } else { Ok(count) }
+    if count == 0 {
+        bail!("{flag}: at least one worker is needed; say --workers auto")
+    } else {
+        Ok(count)
+    }
 }
 
-fn pin(wanted: &Cores, workers: usize, available: &[usize], warnings: &mut Vec<String>) -> Result<Vec<usize>> {
+fn pin(
+    wanted: &Cores,
+    workers: usize,
+    available: &[usize],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<usize>> {
     match wanted {
         Cores::List(list) => {
             check_core_count(list, workers)?;
@@ -118,7 +141,10 @@ fn pin(wanted: &Cores, workers: usize, available: &[usize], warnings: &mut Vec<S
         }
         Cores::Auto if workers <= available.len() => Ok(available[available.len() - workers..].to_vec()),
         Cores::Auto => {
-            warnings.push(format!("{workers} workers share {} cores: expect less than full speed", available.len()));
+            warnings.push(format!(
+                "{workers} workers share {} cores: expect less than full speed",
+                available.len()
+            ));
             Ok(available.iter().copied().cycle().take(workers).collect())
         }
     }
@@ -126,12 +152,21 @@ fn pin(wanted: &Cores, workers: usize, available: &[usize], warnings: &mut Vec<S
 
 fn absent_core(core: usize, available: &[usize]) -> SettingsError {
     let problem = "does not exist, or this process may not run on it";
-    SettingsError::new("--cores", core, problem, format!("choose from {available:?} (`taskset -p $$`)"))
+    SettingsError::new(
+        "--cores",
+        core,
+        problem,
+        format!("choose from {available:?} (`taskset -p $$`)"),
+    )
 }
 
 /// The cores no worker has; all of them when workers have all.
 fn control_cores(available: &[usize], workers: &[usize]) -> Vec<usize> {
-    let free: Vec<usize> = available.iter().copied().filter(|core| !workers.contains(core)).collect();
+    let free: Vec<usize> = available
+        .iter()
+        .copied()
+        .filter(|core| !workers.contains(core))
+        .collect();
     if free.is_empty() { available.to_vec() } else { free }
 }
 
@@ -140,13 +175,30 @@ fn control_cores(available: &[usize], workers: &[usize]) -> Vec<usize> {
 fn snat_addresses(nat: &NatSettings, node: &Node) -> Result<Vec<IpAddr>> {
     if let Some(foreign) = nat.addresses.iter().find(|ip| !node.addresses.contains(ip)) {
         let remedy = "add it to an interface first (`ip addr add`), or name one that `ip addr` shows";
-        bail!(SettingsError::new("--snat-address", foreign, "is not an address of this node", remedy));
+        bail!(SettingsError::new(
+            "--snat-address",
+            foreign,
+            "is not an address of this node",
+            remedy
+        ));
     }
     if !nat.addresses.is_empty() {
         return Ok(nat.addresses.clone());
     }
-    let last_first = || node.interfaces.iter().rev().flat_map(|interface| &interface.addresses).copied();
-    Ok([last_first().find(IpAddr::is_ipv4), last_first().find(IpAddr::is_ipv6)].into_iter().flatten().collect())
+    let last_first = || {
+        node.interfaces
+            .iter()
+            .rev()
+            .flat_map(|interface| &interface.addresses)
+            .copied()
+    };
+    Ok([
+        last_first().find(IpAddr::is_ipv4),
+        last_first().find(IpAddr::is_ipv6),
+    ]
+    .into_iter()
+    .flatten()
+    .collect())
 }
 
 /// Replies to our translated flows are redirected away from the kernel: nothing of the node's own may use
@@ -160,7 +212,11 @@ fn check_ports(nat: &NatSettings, addresses: &[IpAddr], node: &Node) -> Result<(
         bail!(SettingsError::new("--snat-ports", nat.ports, problem, remedy));
     }
     for address in addresses {
-        if let Some(socket) = node.sockets.iter().find(|socket| socket.collides(*address, nat.ports)) {
+        if let Some(socket) = node
+            .sockets
+            .iter()
+            .find(|socket| socket.collides(*address, nat.ports))
+        {
             let problem = format!("is in use on --snat-address {address}: {socket}");
             let port = socket.local.port();
             let remedy = format!("choose other ports, or stop what holds it (`ss -Hanptu sport = :{port}`)");
@@ -175,7 +231,11 @@ const LINK_BYTES: u32 = 14 + 8;
 
 fn chunk_size(wanted: AutoOr<u32>, interfaces: &[InterfaceFacts], warnings: &mut Vec<String>) -> u32 {
     let room = |chunk: u32| chunk.saturating_sub(KERNEL_HEADROOM + LINK_BYTES);
-    let largest = interfaces.iter().map(|interface| interface.mtu).max().unwrap_or_default();
+    let largest = interfaces
+        .iter()
+        .map(|interface| interface.mtu)
+        .max()
+        .unwrap_or_default();
     let chunk = match wanted {
         AutoOr::Fixed(chunk) => chunk,
         AutoOr::Auto if largest <= room(2048) => 2048,

@@ -33,13 +33,18 @@ impl fmt::Display for LocalSocket {
 
 /// Every socket with a local port in this network namespace. A missing table (no IPv6) is an empty one.
 pub fn local_sockets() -> Vec<LocalSocket> {
-    [("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)]
-        .into_iter()
-        .flat_map(|(table, protocol)| {
-            let text = std::fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
-            parse_table(&text, protocol)
-        })
-        .collect()
+    [
+        ("tcp", Protocol::Tcp),
+        ("tcp6", Protocol::Tcp),
+        ("udp", Protocol::Udp),
+        ("udp6", Protocol::Udp),
+    ]
+    .into_iter()
+    .flat_map(|(table, protocol)| {
+        let text = std::fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
+        parse_table(&text, protocol)
+    })
+    .collect()
 }
 
 /// `  sl  local_address rem_address   st ...`: the addresses are words in host byte order.
@@ -50,7 +55,10 @@ pub fn parse_table(text: &str, protocol: Protocol) -> Vec<LocalSocket> {
         .filter_map(|local| {
             let (address, port) = local.split_once(':')?;
             let ip = parse_address(address)?;
-            Some(LocalSocket { protocol, local: SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?) })
+            Some(LocalSocket {
+                protocol,
+                local: SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?),
+            })
         })
         .collect()
 }
@@ -58,7 +66,10 @@ pub fn parse_table(text: &str, protocol: Protocol) -> Vec<LocalSocket> {
 fn parse_address(hex: &str) -> Option<IpAddr> {
     let words: Vec<u32> = (0..hex.len())
         .step_by(8)
-        .map(|at| hex.get(at..at + 8).and_then(|word| u32::from_str_radix(word, 16).ok()))
+        .map(|at| {
+            hex.get(at..at + 8)
+                .and_then(|word| u32::from_str_radix(word, 16).ok())
+        })
         .collect::<Option<_>>()?;
     let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
     match bytes.len() {
@@ -72,7 +83,10 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 pub fn ephemeral_ports() -> Option<Ports> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut ends = text.split_whitespace().map(|n| n.parse().ok());
-    Some(Ports { first: ends.next()??, last: ends.next()?? })
+    Some(Ports {
+        first: ends.next()??,
+        last: ends.next()??,
+    })
 }
 
 /// Of those, ports the operator has taken out (`net.ipv4.ip_local_reserved_ports`).
@@ -86,7 +100,10 @@ pub fn parse_reserved(text: &str) -> Vec<Ports> {
         .split(',')
         .filter_map(|part| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            Some(Ports { first: first.parse().ok()?, last: last.parse().ok()? })
+            Some(Ports {
+                first: first.parse().ok()?,
+                last: last.parse().ok()?,
+            })
         })
         .collect()
 }
@@ -94,7 +111,8 @@ pub fn parse_reserved(text: &str) -> Vec<Ports> {
 /// A port that is in both ranges and not reserved: the kernel might give it to a socket.
 pub fn first_shared(ours: Ports, ephemeral: Ports, reserved: &[Ports]) -> Option<u16> {
     let both = ours.first.max(ephemeral.first)..=ours.last.min(ephemeral.last);
-    both.into_iter().find(|port| !reserved.iter().any(|range| range.contains(*port)))
+    both.into_iter()
+        .find(|port| !reserved.iter().any(|range| range.contains(*port)))
 }
 
 #[cfg(test)]
@@ -110,18 +128,36 @@ mod tests {
 
     #[test]
     fn the_kernel_s_tables_are_read_in_both_families() {
-        let show = |text, protocol| parse_table(text, protocol).iter().map(LocalSocket::to_string).collect::<Vec<_>>();
-        assert_eq!(show(TCP, Protocol::Tcp), ["TCP 127.0.0.1:8080", "TCP 0.0.0.0:20000"]);
-        assert_eq!(show(TCP6, Protocol::Udp), ["UDP [::]:20001", "UDP [2001:db8::1]:22"]);
+        let show = |text, protocol| {
+            parse_table(text, protocol)
+                .iter()
+                .map(LocalSocket::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            show(TCP, Protocol::Tcp),
+            ["TCP 127.0.0.1:8080", "TCP 0.0.0.0:20000"]
+        );
+        assert_eq!(
+            show(TCP6, Protocol::Udp),
+            ["UDP [::]:20001", "UDP [2001:db8::1]:22"]
+        );
         assert!(parse_table("", Protocol::Tcp).is_empty());
     }
 
     #[test]
     fn wildcard_sockets_collide_with_every_address_of_their_family() {
-        let ports = Ports { first: 20_000, last: 20_001 };
+        let ports = Ports {
+            first: 20_000,
+            last: 20_001,
+        };
         let (v4, v6): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "2001:db8::9".parse().unwrap());
-        let [loopback, any_v4] = parse_table(TCP, Protocol::Tcp)[..] else { panic!() };
-        let [any_v6, ssh] = parse_table(TCP6, Protocol::Tcp)[..] else { panic!() };
+        let [loopback, any_v4] = parse_table(TCP, Protocol::Tcp)[..] else {
+            panic!()
+        };
+        let [any_v6, ssh] = parse_table(TCP6, Protocol::Tcp)[..] else {
+            panic!()
+        };
         assert!(any_v4.collides(v4, ports) && !any_v4.collides(v6, ports));
         assert!(any_v6.collides(v4, ports) && any_v6.collides(v6, ports));
         assert!(!loopback.collides(v4, ports) && !ssh.collides(v6, ports));
@@ -129,10 +165,25 @@ mod tests {
 
     #[test]
     fn reserved_ports_are_free_for_us() {
-        let (ours, ephemeral) = (Ports { first: 30_000, last: 33_000 }, Ports { first: 32_768, last: 60_999 });
+        let (ours, ephemeral) = (
+            Ports {
+                first: 30_000,
+                last: 33_000,
+            },
+            Ports {
+                first: 32_768,
+                last: 60_999,
+            },
+        );
         assert_eq!(first_shared(ours, ephemeral, &[]), Some(32_768));
-        assert_eq!(first_shared(ours, ephemeral, &parse_reserved("5,32768-32999\n")), Some(33_000));
-        assert_eq!(first_shared(ours, ephemeral, &parse_reserved("32768-33000")), None);
+        assert_eq!(
+            first_shared(ours, ephemeral, &parse_reserved("5,32768-32999\n")),
+            Some(33_000)
+        );
+        assert_eq!(
+            first_shared(ours, ephemeral, &parse_reserved("32768-33000")),
+            None
+        );
         assert_eq!(first_shared(Ports { first: 1, last: 9 }, ephemeral, &[]), None);
         assert!(parse_reserved("\n").is_empty());
     }

@@ -20,11 +20,22 @@ pub struct BalanceArgs {
     pub mode: ForwardingMode,
 
     /// Rows of each service's Maglev table, a prime (auto: at least 100 a backend, 251 to 131071).
-    #[arg(long, env = "MAGLANE_MAGLEV_TABLE_SIZE", value_name = "ROWS", default_value = "auto")]
+    #[arg(
+        long,
+        env = "MAGLANE_MAGLEV_TABLE_SIZE",
+        value_name = "ROWS",
+        default_value = "auto"
+    )]
     pub maglev_table_size: AutoOr<u32>,
 
     /// Secret of the flow hash, the same on every node: 32 hexadecimal digits, or @FILE that holds them.
-    #[arg(long, env = "MAGLANE_HASH_KEY", value_name = "HEX|@FILE", default_value = "well-known", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MAGLANE_HASH_KEY",
+        value_name = "HEX|@FILE",
+        default_value = "well-known",
+        hide_env_values = true
+    )]
     pub hash_key: HashKeySource,
 
     /// Most VIP ports at a time; counters for all are allocated at start.

@@ -16,11 +16,21 @@ pub struct ControlArgs {
     pub admin_socket: PathBuf,
 
     /// Address of /metrics, /livez and /readyz over HTTP.
-    #[arg(long, env = "MAGLANE_METRICS_ADDRESS", value_name = "IP:PORT", default_value = "127.0.0.1:9770")]
+    #[arg(
+        long,
+        env = "MAGLANE_METRICS_ADDRESS",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:9770"
+    )]
     pub metrics_address: SocketAddr,
 
     /// Directory of the lock files, one an interface, that keep a second instance out.
-    #[arg(long, env = "MAGLANE_LOCK_DIR", value_name = "DIR", default_value = "/run/maglane")]
+    #[arg(
+        long,
+        env = "MAGLANE_LOCK_DIR",
+        value_name = "DIR",
+        default_value = "/run/maglane"
+    )]
     pub lock_dir: PathBuf,
 }
 

@@ -8,7 +8,14 @@ use crate::cli::values::{AutoOr, Choice, Cores, OffOr, Wait, XdpMode, ring_size}
 #[command(next_help_heading = "Interfaces")]
 pub struct InterfaceArgs {
     /// Interfaces to serve, joined by commas; a packet may enter on one and leave on another. Required, no default.
-    #[arg(long, short, env = "MAGLANE_INTERFACE", value_name = "NAME,...", value_delimiter = ',', required = true)]
+    #[arg(
+        long,
+        short,
+        env = "MAGLANE_INTERFACE",
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        required = true
+    )]
     pub interface: Vec<String>,
 
     /// Where the steering program runs.
@@ -59,7 +66,12 @@ pub struct XdpArgs {
     pub huge_pages: Choice,
 
     /// Let the worker drive the NIC (SO_PREFER_BUSY_POLL) for this many microseconds a call.
-    #[arg(long, env = "MAGLANE_BUSY_POLL", value_name = "off|MICROSECONDS", default_value = "off")]
+    #[arg(
+        long,
+        env = "MAGLANE_BUSY_POLL",
+        value_name = "off|MICROSECONDS",
+        default_value = "off"
+    )]
     pub busy_poll: OffOr,
 
     /// Packets one busy poll may take.
@@ -72,7 +84,12 @@ pub struct XdpArgs {
     pub frames: AutoOr<u32>,
 
     /// Bytes of one packet buffer: 2048, or 4096 for an MTU above 1500 (auto: by the largest MTU).
-    #[arg(long, env = "MAGLANE_CHUNK_SIZE", value_name = "BYTES", default_value = "auto")]
+    #[arg(
+        long,
+        env = "MAGLANE_CHUNK_SIZE",
+        value_name = "BYTES",
+        default_value = "auto"
+    )]
     pub chunk_size: AutoOr<u32>,
 
     /// Slots of the receive ring of a queue, a power of two; its fill ring has twice as many.
