@@ -328,3 +328,114 @@ impl HeapUmem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn umem() -> Umem {
+        Umem::new(4, 2048, 256, false).unwrap()
+    }
+
+    fn descriptor(address: u64, len: u32) -> Descriptor {
+        Descriptor {
+            address,
+            len,
+            options: 0,
+        }
+    }
+
+    #[test]
+    fn set_range_moves_within_the_chunk_only() {
+        let mut umem = HeapUmem::new(1, 2048);
+        let mut frame = umem.allocate().unwrap();
+        assert_eq!((frame.start(), frame.len()), (256, 0));
+        frame.set_range(0, 2048).unwrap();
+        frame.set_range(2048, 0).unwrap();
+        for (start, len) in [(1, 2048), (2049, 0), (usize::MAX, 2)] {
+            assert_eq!(
+                frame.set_range(start, len).unwrap_err(),
+                BadRange {
+                    start,
+                    len,
+                    chunk_size: 2048
+                }
+            );
+        }
+        assert_eq!((frame.start(), frame.end()), (2048, 2048));
+        umem.release(frame);
+    }
+
+    #[test]
+    fn heap_umem_counts_its_chunks() {
+        let mut umem = HeapUmem::new(2, 4096);
+        let (a, b) = (umem.allocate().unwrap(), umem.allocate().unwrap());
+        assert!(umem.allocate().is_none());
+        umem.chunk_mut(&a).fill(1);
+        umem.chunk_mut(&b).fill(2);
+        assert!(umem.chunk(&a).iter().all(|&byte| byte == 1));
+        umem.release(a);
+        let census = umem.census();
+        assert_eq!(
+            (census.total, census.free, census.held, census.sum()),
+            (2, 1, 1, 2)
+        );
+        umem.release(b);
+    }
+
+    #[test]
+    fn only_what_was_given_comes_back() {
+        let mut umem = umem();
+        let address = umem.give_fill(0).unwrap();
+        assert_eq!(
+            umem.take_received(1, descriptor(address, 60)),
+            Received::Unknown,
+            "another port's"
+        );
+        assert_eq!(
+            umem.take_received(0, descriptor(address + 4 * 2048, 60)),
+            Received::Unknown,
+            "outside"
+        );
+        assert_eq!(
+            umem.take_received(0, descriptor(u64::MAX, 60)),
+            Received::Unknown,
+            "far outside"
+        );
+        let Received::Frame(frame) = umem.take_received(0, descriptor(address + 300, 60)) else {
+            panic!()
+        };
+        assert_eq!((frame.start(), frame.len()), (300, 60));
+        assert_eq!(
+            umem.take_received(0, descriptor(address + 300, 60)),
+            Received::Unknown,
+            "twice"
+        );
+        let sent = umem.give_tx(0, frame);
+        assert!(!umem.complete(1, sent.address), "another port's");
+        assert!(umem.complete(0, sent.address));
+        assert!(!umem.complete(0, sent.address), "twice");
+        assert_eq!((umem.free_count(), umem.held_count()), (4, 0));
+    }
+
+    #[test]
+    fn impossible_ranges_return_their_chunk() {
+        for (offset, len) in [(0, 2049), (2047, 2), (0, 0), (0, u32::MAX)] {
+            let mut umem = umem();
+            let address = umem.give_fill(0).unwrap();
+            assert_eq!(
+                umem.take_received(0, descriptor(address + offset, len)),
+                Received::BadRange
+            );
+            assert_eq!(umem.free_count(), 4);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "frame of another UMEM")]
+    fn a_foreign_frame_is_refused() {
+        let mut other = umem();
+        let frame = other.allocate().unwrap();
+        umem().chunk_mut(&frame);
+    }
+}
