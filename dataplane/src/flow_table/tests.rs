@@ -1,6 +1,217 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
 use super::*;
 
+const TIMEOUTS: Timeouts = Timeouts {
+    syn_sent: 30,
+    established: 1000,
+    closing: 60,
+    closed: 10,
+    datagram: 120,
+};
+
+fn id(client: u32) -> FlowId {
+    FlowId {
+        client: Addr::from_v4_bytes(client.to_be_bytes()),
+        service: ServiceId { slot: 1, epoch: 7 },
+        client_port: client as u16,
+    }
+}
+
+fn entry(client: u32, state: FlowState, now: Tick) -> FlowEntry {
+    FlowEntry {
+        id: id(client),
+        state,
+        last_seen: now,
+        ..FlowEntry::VACANT
+    }
+}
+
+/// Few buckets and few tags, so that everything collides.
+fn hash(client: u32) -> FlowHash {
+    FlowHash(u64::from(client % 3) << 32 | u64::from(client / 3 % 4))
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(u32, FlowState),
+    Remove(u32),
+    Touch(u32),
+    Wait(u32),
+    Sweep,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    const STATES: [FlowState; 5] = [
+        FlowState::SynSent,
+        FlowState::Established,
+        FlowState::Closing,
+        FlowState::Closed,
+        FlowState::Datagram,
+    ];
+    prop_oneof![
+        8 => (0..96u32, prop::sample::select(&STATES[..])).prop_map(|(c, s)| Op::Insert(c, s)),
+        2 => (0..96u32).prop_map(Op::Remove),
+        4 => (0..96u32).prop_map(Op::Touch),
+        2 => (1..200u32).prop_map(Op::Wait),
+        1 => Just(Op::Sweep),
+    ]
+}
+
+fn keeps(state: FlowState) -> bool {
+    matches!(state, FlowState::Established | FlowState::Closing)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// The table is a bounded map: what it holds is what was put in, and only what may be evicted goes.
+    #[test]
+    fn it_is_a_map_that_forgets_in_order(ops in prop::collection::vec(op(), 1..200)) {
+        let mut table = FlowTable::new(32, TIMEOUTS);
+        let mut model: HashMap<u32, (FlowState, Tick)> = HashMap::new();
+        let mut now = Tick(u32::MAX - 500);
+        for op in ops {
+            match op {
+                Op::Insert(client, state) if !model.contains_key(&client) => {
+                    match table.insert(hash(client), entry(client, state, now), now, |_| {}) {
+                        Ok((_, evicted)) => {
+                            model.insert(client, (state, now));
+                            if let Some(old) = evicted {
+                                let (was, seen) = model.remove(&u32::from(old.id.client_port)).unwrap();
+                                prop_assert!(!keeps(was) || table.expired(&old, now), "{was:?} {seen:?}");
+                            }
+                        }
+                        Err(BucketFull) => {
+                            let bucket = client / 3 % 4;
+                            let mates = model.iter().filter(|(c, _)| **c / 3 % 4 == bucket);
+                            prop_assert_eq!(mates.count(), WAYS);
+                        }
+                    }
+                }
+                Op::Remove(client) => {
+                    if let Some(at) = table.find(hash(client), &id(client)) {
+                        prop_assert_eq!(table.remove(at).id, id(client));
+                        model.remove(&client);
+                    }
+                }
+                Op::Insert(client, _) | Op::Touch(client) => {
+                    if let Some(at) = table.find(hash(client), &id(client)) {
+                        table.get_mut(at).last_seen = now;
+                        model.get_mut(&client).unwrap().1 = now;
+                    }
+                }
+                Op::Wait(ms) => now = now.plus(ms),
+                Op::Sweep => {
+                    let mut gone = vec![];
+                    table.sweep(table.buckets(), now, |_| {}, |e| gone.push(u32::from(e.id.client_port)));
+                    for client in gone {
+                        model.remove(&client).unwrap();
+                    }
+                    for bucket in 0..table.buckets() {
+                        prop_assert!(table.bucket_entries(bucket).all(|e| !table.expired(e, now)));
+                    }
+                }
+            }
+            prop_assert_eq!(table.len(), model.len());
+            for (client, (state, seen)) in &model {
+                let at = table.find(hash(*client), &id(*client));
+                prop_assert!(at.is_some(), "{} is lost", client);
+                let found = table.get(at.unwrap());
+                prop_assert_eq!((found.state, found.last_seen), (*state, *seen));
+            }
+        }
+    }
+}
+
 #[test]
-fn an_entry_is_one_cache_line() {
-    assert_eq!(align_of::<FlowEntry>(), 64);
+fn a_flood_of_newcomers_never_evicts_an_established_flow() {
+    let now = Tick(0);
+    let mut table = FlowTable::new(1024, Timeouts::default());
+    let mixed = |client: u32| FlowHash(u64::from(client).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let established: Vec<u32> = (0..300)
+        .filter(|&c| {
+            table
+                .insert(mixed(c), entry(c, FlowState::Established, now), now, |_| {})
+                .is_ok()
+        })
+        .collect();
+    for client in 1000..60_000u32 {
+        let state = if client % 2 == 0 {
+            FlowState::SynSent
+        } else {
+            FlowState::Datagram
+        };
+        let _ = table.insert(mixed(client), entry(client, state, now), now, |_| {});
+    }
+    assert!(
+        established
+            .iter()
+            .all(|&c| table.find(mixed(c), &id(c)).is_some())
+    );
+    assert!(table.len() <= 1024);
+}
+
+#[test]
+fn the_victim_is_expired_then_closed_then_the_oldest_syn() {
+    let mut table = FlowTable::new(WAYS, TIMEOUTS);
+    let states = [
+        (FlowState::SynSent, 5),
+        (FlowState::SynSent, 3),
+        (FlowState::Closed, 9),
+        (FlowState::Datagram, 0),
+        (FlowState::Closing, 0),
+        (FlowState::Established, 0),
+        (FlowState::Established, 0),
+        (FlowState::Established, 0),
+    ];
+    for (client, (state, seen)) in (0..).zip(states) {
+        table
+            .insert(FlowHash(0), entry(client, state, Tick(seen)), Tick(9), |_| {})
+            .unwrap();
+    }
+    let mut put = |client: u32, now: u32| {
+        let new = entry(client, FlowState::SynSent, Tick(now));
+        table
+            .insert(FlowHash(0), new, Tick(now), |_| {})
+            .map(|(_, old)| old.unwrap().id.client_port)
+    };
+    assert_eq!(put(100, 9), Ok(2), "closed");
+    assert_eq!(put(101, 10), Ok(1), "the oldest SYN");
+    assert_eq!(put(102, 11), Ok(0), "the next oldest");
+    assert_eq!(put(103, 65), Ok(4), "expired while closing, longest idle");
+    let full = table.insert(
+        FlowHash(0),
+        entry(104, FlowState::Datagram, Tick(66)),
+        Tick(66),
+        |_| {},
+    );
+    assert_eq!(
+        full.map(|(_, old)| old.unwrap().id.client_port),
+        Ok(100),
+        "expired before live datagrams"
+    );
+}
+
+#[test]
+fn what_replies_show_keeps_a_flow_from_being_judged_idle() {
+    let mut table = FlowTable::new(WAYS, TIMEOUTS);
+    table
+        .insert(
+            FlowHash(0),
+            entry(1, FlowState::Established, Tick(0)),
+            Tick(0),
+            |_| {},
+        )
+        .unwrap();
+    table.sweep(
+        1,
+        Tick(1500),
+        |e| e.last_seen = Tick(900),
+        |_| panic!("still talking"),
+    );
+    table.sweep(1, Tick(1900), |_| {}, |e| assert_eq!(e.id, id(1)));
+    assert!(table.is_empty());
 }

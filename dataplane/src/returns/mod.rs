@@ -237,3 +237,6 @@ const _: () = assert!(cfg!(loom) || size_of::<Slot>() == 64);
 
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -169,6 +169,3 @@ impl<Q: Queue> Worker<Q> {
         self.clock.turn = Instant::now();
     }
 }
-
-#[cfg(test)]
-mod tests;
