@@ -145,7 +145,12 @@ pub struct VipKey {
 
 impl fmt::Display for VipKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", std::net::SocketAddr::new(self.addr.ip(), self.port), self.protocol)
+        write!(
+            f,
+            "{}/{}",
+            std::net::SocketAddr::new(self.addr.ip(), self.port),
+            self.protocol
+        )
     }
 }
 
@@ -183,10 +188,17 @@ impl FromStr for MacAddr {
         let mut bytes = [0; 6];
         let mut parts = s.split(':');
         for byte in &mut bytes {
-            let part = parts.next().filter(|p| p.len() == 2).ok_or_else(|| ParseMacError(s.to_owned()))?;
+            let part = parts
+                .next()
+                .filter(|p| p.len() == 2)
+                .ok_or_else(|| ParseMacError(s.to_owned()))?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| ParseMacError(s.to_owned()))?;
         }
-        if parts.next().is_some() { Err(ParseMacError(s.to_owned())) } else { Ok(MacAddr(bytes)) }
+        if parts.next().is_some() {
+            Err(ParseMacError(s.to_owned()))
+        } else {
+            Ok(MacAddr(bytes))
+        }
     }
 }
 
@@ -234,8 +246,20 @@ mod tests {
 
     #[test]
     fn mac_errors_name_the_text() {
-        for bad in ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "2:0:0:0:0:1", "zz:00:00:00:00:01"] {
-            assert!(bad.parse::<MacAddr>().unwrap_err().to_string().contains(&format!("{bad:?}")), "{bad}");
+        for bad in [
+            "",
+            "02:00:00:00:00",
+            "02:00:00:00:00:01:02",
+            "2:0:0:0:0:1",
+            "zz:00:00:00:00:01",
+        ] {
+            assert!(
+                bad.parse::<MacAddr>()
+                    .unwrap_err()
+                    .to_string()
+                    .contains(&format!("{bad:?}")),
+                "{bad}"
+            );
         }
     }
 }

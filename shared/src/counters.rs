@@ -21,12 +21,14 @@ impl Counter {
     /// Only the owning worker calls this.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     #[inline]
     pub fn sub(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
     #[inline]
@@ -220,7 +222,10 @@ impl Vitals {
     /// One turn of the loop has begun.
     #[inline]
     pub fn beat(&self) {
-        self.heartbeat.store(self.heartbeat.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.heartbeat.store(
+            self.heartbeat.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
     }
 
     pub fn heartbeat(&self) -> u64 {
@@ -255,7 +260,10 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     pub const fn full(burst: u32, now: Tick) -> Self {
-        TokenBucket { tokens_milli: burst * 1000, last: now }
+        TokenBucket {
+            tokens_milli: burst * 1000,
+            last: now,
+        }
     }
 
     /// Takes a token if there is one. `rate` tokens a second, at most `burst` saved (both below 10^6).
@@ -339,14 +347,19 @@ mod tests {
         assert_eq!(labels.len(), DropReason::COUNT);
         for (i, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, i);
-            assert!(reason.help().ends_with('.') || reason.help().contains("--"), "{reason:?}");
+            assert!(
+                reason.help().ends_with('.') || reason.help().contains("--"),
+                "{reason:?}"
+            );
         }
     }
 
     #[test]
     fn a_token_bucket_holds_its_rate() {
         let mut bucket = TokenBucket::full(10, Tick(0));
-        let taken = (0..10_000u32).filter(|ms| bucket.take(Tick(*ms), 100, 10)).count();
+        let taken = (0..10_000u32)
+            .filter(|ms| bucket.take(Tick(*ms), 100, 10))
+            .count();
         assert!((1000..=1010).contains(&taken), "{taken}");
     }
 }

@@ -11,7 +11,10 @@ use crate::next_hop::PortIndex;
 pub enum DumpItem {
     Flow(FlowRecord),
     /// This worker has shown its whole table for this request.
-    End { worker: u16, request: u32 },
+    End {
+        worker: u16,
+        request: u32,
+    },
 }
 
 /// One worker's mailbox towards the control side.

@@ -2,13 +2,24 @@
 //!
 //! A table depends on the *set* of (identity, weight) pairs and the key alone: not on their order, not on
 //! what the table held before, not on the node. Identities are stable backend properties (the endpoint's
-//! address), so ports of a service with the same endpoints share one table.
+//! address), so ports of a service with the same endpoints share one table. Changing what comes out is a
+//! new [`crate::flow::ALGORITHM`]; frozen vectors in the tests notice.
+//!
+//! The crate `maglev-hash` 0.1 has no weights, no key, and hashes with std's `DefaultHasher`, which may
+//! change between compilers; building 65,537 rows for 1,000 backends it takes three times as long.
+
+mod build;
+#[cfg(test)]
+mod tests;
 
 use crate::flow::{FlowHash, HashKey};
 
 /// Table sizes on offer: primes, each about twice the one before; a backend gets at least
 /// [`ROWS_PER_BACKEND`] rows up to 1,310 backends, fewer only past that.
-pub const SIZES: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_537, 131_071];
+pub const SIZES: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_537, MAX_ROWS];
+
+/// The largest table.
+pub const MAX_ROWS: u32 = 131_071;
 
 /// At 100 rows a backend the paper's §5.3 finds less than 1 % imbalance.
 pub const ROWS_PER_BACKEND: u32 = 100;
@@ -32,42 +43,39 @@ impl MaglevTable {
     /// The smallest size with [`ROWS_PER_BACKEND`] rows for each of `members`.
     pub fn size_for(members: usize) -> u32 {
         let wanted = (members as u64).saturating_mul(u64::from(ROWS_PER_BACKEND));
-        SIZES.into_iter().find(|&size| u64::from(size) >= wanted).unwrap_or(SIZES[SIZES.len() - 1])
+        SIZES
+            .into_iter()
+            .find(|&size| u64::from(size) >= wanted)
+            .unwrap_or(MAX_ROWS)
     }
 
-    /// A table of `size` rows (prime). `members` must be sorted by identity, without duplicates, at most
-    /// 65,535. Empty when no member has weight.
+    /// A table of `size` rows (prime, at most [`MAX_ROWS`]). `members` must be sorted by identity, without
+    /// duplicates, at most 65,535. Empty when no member has weight; otherwise every member has its exact
+    /// share of the rows, rounded up or down.
     pub fn build(members: &[Member], size: u32, key: &HashKey) -> MaglevTable {
-        debug_assert!(members.windows(2).all(|w| w[0].identity < w[1].identity));
-        let mut turns: Vec<Turn> = members.iter().enumerate().filter_map(|(i, m)| Turn::new(i, m, size, key)).collect();
-        if turns.is_empty() {
+        debug_assert!(members.is_sorted_by(|a, b| a.identity < b.identity));
+        debug_assert!(size <= MAX_ROWS && members.len() <= usize::from(u16::MAX));
+        let mut classes = build::classes(members, size, key);
+        let Some(rounds) = classes.first().map(|c| c.quota) else {
             return MaglevTable { rows: Box::default() };
-        }
-        let heaviest = turns.iter().map(|t| u32::from(t.weight)).max().unwrap_or(1);
-        let mut rows = vec![u16::MAX; size as usize];
-        let mut left = size;
-        while left > 0 {
-            for turn in &mut turns {
-                turn.credit += u32::from(turn.weight);
-                if turn.credit < heaviest {
-                    continue;
-                }
-                turn.credit -= heaviest;
-                let row = turn.next_free(&rows, size);
-                rows[row as usize] = turn.member;
-                left -= 1;
-                if left == 0 {
-                    break;
+        };
+        let mut rows = build::Rows::new(size);
+        for _ in 0..rounds {
+            for class in classes.iter_mut().filter_map(|c| c.turn(rounds)) {
+                for walk in class {
+                    rows.take(walk);
                 }
             }
         }
-        MaglevTable { rows: rows.into_boxed_slice() }
+        MaglevTable { rows: rows.taken }
     }
 
     /// The member of a flow: an index into the sorted members; `None` when the table is empty.
     #[inline]
     pub fn lookup(&self, hash: FlowHash) -> Option<u16> {
-        self.rows.get(hash.scale(self.rows.len() as u32) as usize).copied()
+        self.rows
+            .get(hash.scale(self.rows.len() as u32) as usize)
+            .copied()
     }
 
     pub fn rows(&self) -> &[u16] {
@@ -76,40 +84,5 @@ impl MaglevTable {
 
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
-    }
-}
-
-/// One member's walk through its permutation of the rows.
-struct Turn {
-    member: u16,
-    weight: u16,
-    credit: u32,
-    position: u32,
-    skip: u32,
-}
-
-impl Turn {
-    fn new(index: usize, member: &Member, size: u32, key: &HashKey) -> Option<Turn> {
-        let hash = key.hash_bytes(member.identity.as_bytes());
-        (member.weight > 0).then(|| Turn {
-            member: index as u16,
-            weight: member.weight,
-            credit: 0,
-            position: (hash % u64::from(size)) as u32,
-            skip: (hash.rotate_left(32) % u64::from(size - 1)) as u32 + 1,
-        })
-    }
-
-    fn next_free(&mut self, rows: &[u16], size: u32) -> u32 {
-        loop {
-            let row = self.position;
-            self.position += self.skip;
-            if self.position >= size {
-                self.position -= size;
-            }
-            if rows[row as usize] == u16::MAX {
-                return row;
-            }
-        }
     }
 }

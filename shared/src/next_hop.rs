@@ -82,7 +82,13 @@ impl PrefixTable {
         };
         let at = lengths.partition_point(|l| l.bits > bits);
         if lengths.get(at).is_none_or(|l| l.bits != bits) {
-            lengths.insert(at, Length { bits, routes: HashMap::new() });
+            lengths.insert(
+                at,
+                Length {
+                    bits,
+                    routes: HashMap::new(),
+                },
+            );
         }
         lengths[at].routes.insert(masked(network, bits), target);
     }
@@ -92,7 +98,9 @@ impl PrefixTable {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
-        lengths.iter().find_map(|l| l.routes.get(&masked(addr, l.bits)).copied())
+        lengths
+            .iter()
+            .find_map(|l| l.routes.get(&masked(addr, l.bits)).copied())
     }
 }
 
@@ -129,16 +137,22 @@ impl RouteTable {
         match self.prefixes.lookup(addr) {
             None | Some(RouteTarget::Unusable) => Err(NoHop::NoRoute),
             Some(RouteTarget::Group(group)) => Ok(group),
-            Some(RouteTarget::OnLink(port)) => {
-                self.neighbors.get(&(port, addr)).copied().ok_or(NoHop::Unresolved(port))
-            }
+            Some(RouteTarget::OnLink(port)) => self
+                .neighbors
+                .get(&(port, addr))
+                .copied()
+                .ok_or(NoHop::Unresolved(port)),
         }
     }
 
     /// A resolved member of the group, the same for the same flow while the group's members stay.
     #[inline]
     pub fn pick(&self, group: HopGroupId, hash: FlowHash) -> Result<HopIndex, NoHop> {
-        let members = self.groups.get(group.0 as usize).map(|g| &**g).unwrap_or_default();
+        let members = self
+            .groups
+            .get(group.0 as usize)
+            .map(|g| &**g)
+            .unwrap_or_default();
         let start = FlowHash(hash.0.rotate_left(24)).scale(members.len() as u32) as usize;
         let (before, from) = members.split_at(start);
         let mut unresolved = NoHop::NoRoute;
@@ -191,13 +205,21 @@ mod tests {
         };
         let table = RouteTable {
             hops: [hop(None), hop(Some(MacAddr([2; 6])))].into(),
-            groups: [vec![HopIndex(0), HopIndex(1)].into(), vec![HopIndex(0)].into(), Box::default()].into(),
+            groups: [
+                vec![HopIndex(0), HopIndex(1)].into(),
+                vec![HopIndex(0)].into(),
+                Box::default(),
+            ]
+            .into(),
             ..RouteTable::default()
         };
         for h in 0..64 {
             assert_eq!(table.pick(HopGroupId(0), FlowHash(h << 58)), Ok(HopIndex(1)));
         }
-        assert_eq!(table.pick(HopGroupId(1), FlowHash(1)), Err(NoHop::Unresolved(PortIndex(0))));
+        assert_eq!(
+            table.pick(HopGroupId(1), FlowHash(1)),
+            Err(NoHop::Unresolved(PortIndex(0)))
+        );
         assert_eq!(table.pick(HopGroupId(2), FlowHash(1)), Err(NoHop::NoRoute));
         assert_eq!(table.pick(HopGroupId(9), FlowHash(1)), Err(NoHop::NoRoute));
     }

@@ -52,19 +52,30 @@ pub struct Reader<T> {
 
 /// A publisher and `readers` readers, all of which start with `initial`.
 pub fn channel<T>(initial: &Arc<T>, readers: usize) -> (Publisher<T>, Vec<Reader<T>>) {
-    (0..readers).map(|_| pair(initial)).fold((Publisher { writers: vec![] }, vec![]), |(mut p, mut r), (w, reader)| {
-        p.writers.push(w);
-        r.push(reader);
-        (p, r)
-    })
+    (0..readers).map(|_| pair(initial)).fold(
+        (Publisher { writers: vec![] }, vec![]),
+        |(mut p, mut r), (w, reader)| {
+            p.writers.push(w);
+            r.push(reader);
+            (p, r)
+        },
+    )
 }
 
 fn pair<T>(initial: &Arc<T>) -> (Writer<T>, Reader<T>) {
     let exchange = Arc::new(Exchange {
-        slots: [Mutex::new(Some(Arc::clone(initial))), Mutex::new(None), Mutex::new(None)],
+        slots: [
+            Mutex::new(Some(Arc::clone(initial))),
+            Mutex::new(None),
+            Mutex::new(None),
+        ],
         middle: AtomicU8::new(1),
     });
-    let reader = Reader { exchange: Arc::clone(&exchange), own: 0, current: Some(Arc::clone(initial)) };
+    let reader = Reader {
+        exchange: Arc::clone(&exchange),
+        own: 0,
+        current: Some(Arc::clone(initial)),
+    };
     (Writer { exchange, own: 2 }, reader)
 }
 

@@ -67,7 +67,10 @@ impl FromStr for ForwardingMode {
     type Err = UnknownMode;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|mode| mode.name() == s).ok_or_else(|| UnknownMode(s.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|mode| mode.name() == s)
+            .ok_or_else(|| UnknownMode(s.to_owned()))
     }
 }
 

@@ -87,12 +87,21 @@ impl ServiceTable {
         let mut addrs: Vec<Addr> = entries.iter().map(|e| e.key.addr).collect();
         addrs.sort_unstable();
         addrs.dedup();
-        ServiceTable { entries: entries.into(), index, by_slot, addrs: addrs.into(), dnat_backends: HashSet::new() }
+        ServiceTable {
+            entries: entries.into(),
+            index,
+            by_slot,
+            addrs: addrs.into(),
+            dnat_backends: HashSet::new(),
+        }
     }
 
     /// Adds the endpoints (address, port, protocol) that `dnat` services forward to.
     pub fn with_dnat_backends(self, dnat_backends: HashSet<VipKey>) -> Self {
-        ServiceTable { dnat_backends, ..self }
+        ServiceTable {
+            dnat_backends,
+            ..self
+        }
     }
 
     /// Does a packet from here come from a backend whose router is this node?
@@ -145,7 +154,8 @@ impl ServiceTable {
 fn tag_of(key: &VipKey) -> u32 {
     let bits = key.addr.bits();
     let ports = (key.port as u64) << 8 | key.protocol as u64;
-    let mixed = ((bits >> 64) as u64).rotate_left(29) ^ bits as u64 ^ ports.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed =
+        ((bits >> 64) as u64).rotate_left(29) ^ bits as u64 ^ ports.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32
 }
 
@@ -176,7 +186,9 @@ impl ForwardingTable {
     /// The backend with exactly this id; `None` once it is gone, even if its slot has a new holder.
     #[inline]
     pub fn backend(&self, id: BackendId) -> Option<&BackendEntry> {
-        self.backends.get(id.slot as usize).filter(|b| b.epoch == id.epoch && b.epoch != 0)
+        self.backends
+            .get(id.slot as usize)
+            .filter(|b| b.epoch == id.epoch && b.epoch != 0)
     }
 
     /// The backend for a new flow of `service`.
@@ -189,7 +201,10 @@ impl ForwardingTable {
     /// Holds the table against its own rules; the compiler's tests and a debug build call it.
     pub fn check(&self) -> Result<(), TableError> {
         for entry in self.services.entries() {
-            let found = self.services.lookup(&entry.key).ok_or(TableError::Unreachable(entry.key))?;
+            let found = self
+                .services
+                .lookup(&entry.key)
+                .ok_or(TableError::Unreachable(entry.key))?;
             if found.id != entry.id || self.services.get(entry.id).is_none() {
                 return Err(TableError::DuplicateKey(entry.key));
             }
@@ -207,7 +222,10 @@ impl ForwardingTable {
             }
         }
         for &row in entry.maglev.rows() {
-            let id = *entry.backends.get(usize::from(row)).ok_or(TableError::DanglingRow { vip, row })?;
+            let id = *entry
+                .backends
+                .get(usize::from(row))
+                .ok_or(TableError::DanglingRow { vip, row })?;
             if self.backend(id).is_none_or(|b| b.state != BackendState::Active) {
                 return Err(TableError::DrainingRow { vip, id });
             }
