@@ -9,10 +9,11 @@ mod filter;
 mod set;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, XskMap};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 
@@ -111,22 +112,35 @@ impl Steering {
         if *want == self.current {
             return Ok(());
         }
+        self.maps.write_filter(&[&self.current, want])?;
+        if self.grow(want).is_err() {
+            // A full map has to lose before it can gain.
+            self.shrink(want)?;
+            self.grow(want)?;
+        }
+        self.shrink(want)?;
+        self.maps.write_filter(&[want])
+    }
+
+    /// `local` holds packets back, so it grows first and shrinks last.
+    fn grow(&mut self, want: &SteerSet) -> Result<(), XskError> {
         let (maps, now) = (&mut self.maps, &mut self.current);
-        maps.write_filter(&[now, want])?;
-        // `local` holds packets back, so it grows first and shrinks last.
         maps.local.add_all(&mut now.local, &want.local)?;
         maps.vips.add_all(&mut now.vips, &want.vips)?;
         maps.nat_returns
             .put_all(&mut now.nat_returns, &want.nat_returns)?;
         maps.dnat_returns
-            .add_all(&mut now.dnat_returns, &want.dnat_returns)?;
+            .add_all(&mut now.dnat_returns, &want.dnat_returns)
+    }
+
+    fn shrink(&mut self, want: &SteerSet) -> Result<(), XskError> {
+        let (maps, now) = (&mut self.maps, &mut self.current);
         maps.dnat_returns
             .keep_only(&mut now.dnat_returns, &want.dnat_returns)?;
         maps.nat_returns
             .keep_only_keys(&mut now.nat_returns, &want.nat_returns)?;
         maps.vips.keep_only(&mut now.vips, &want.vips)?;
-        maps.local.keep_only(&mut now.local, &want.local)?;
-        maps.write_filter(&[want])
+        maps.local.keep_only(&mut now.local, &want.local)
     }
 
     pub fn counters(&self) -> Result<SteerCounters, XskError> {
@@ -193,9 +207,7 @@ impl Steering {
             repeat,
             ..TestRunOptions::default()
         };
-        let result = program
-            .test_run(options)
-            .map_err(|e| XskError::Load(e.to_string()))?;
+        let result = program.test_run(options).map_err(|e| load_error(&e))?;
         Ok((result.return_value, result.duration.as_nanos() as u64))
     }
 
@@ -225,36 +237,37 @@ fn load(queues: u32) -> Result<Ebpf, XskError> {
 }
 
 /// Finds the kernel's EPERM at the bottom of aya's chain, else repeats the whole chain.
-fn load_error(error: &(dyn std::error::Error + 'static)) -> XskError {
-    let mut text = error.to_string();
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
-        let denied = inner
-            .downcast_ref::<io::Error>()
-            .filter(|e| e.kind() == io::ErrorKind::PermissionDenied);
-        if let Some(denied) = denied {
-            return XskError::MissingCapability {
-                what: "loading the steering program".into(),
-                capability: "CAP_BPF and CAP_NET_ADMIN",
-                source: io::Error::from_raw_os_error(denied.raw_os_error().unwrap_or(libc::EPERM)),
-            };
-        }
-        cause = inner.source();
-        if let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-        }
+fn load_error(error: &(dyn Error + 'static)) -> XskError {
+    let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
+    match io.and_then(io::Error::raw_os_error) {
+        Some(errno @ libc::EPERM) => XskError::MissingCapability {
+            what: "loading the steering program".into(),
+            capability: "CAP_BPF and CAP_NET_ADMIN",
+            source: io::Error::from_raw_os_error(errno),
+        },
+        Some(_) | None => XskError::Load(text(error)),
     }
-    XskError::Load(text)
 }
 
-fn map_error(map: &'static str, entries: usize, limit: u32, error: impl std::fmt::Display) -> XskError {
+fn map_error(map: &'static str, entries: usize, limit: u32, error: MapError) -> XskError {
     XskError::Map {
         map,
         entries,
         limit,
-        detail: error.to_string(),
+        detail: text(&error),
     }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// aya's own messages leave the cause to `source`.
+fn text(error: &(dyn Error + 'static)) -> String {
+    causes(error)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 impl Maps {
@@ -307,10 +320,8 @@ impl<K: Pod, V: Pod> Table<K, V> {
     fn remove(&mut self, entries: usize, key: K) -> Result<(), XskError> {
         match self.map.remove(&key) {
             Ok(()) => Ok(()),
-            Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-            Err(aya::maps::MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(())
-            }
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             Err(e) => Err(map_error(self.name, entries, self.limit, e)),
         }
     }
