@@ -5,6 +5,7 @@
 
 mod interface;
 pub mod lock;
+mod offloads;
 mod sockets;
 
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use anyhow::{Result, anyhow, bail};
 use maglane_xsk::config::KERNEL_HEADROOM;
 
 use crate::cli::values::{AutoOr, Cores, Ports};
-use crate::settings::{NatSettings, Settings, SettingsError, check_core_count};
+use crate::settings::{NatSettings, Settings, SettingsError, core_count};
 pub use interface::InterfaceFacts;
 pub use lock::create_private_dir;
 use sockets::LocalSocket;
@@ -28,6 +29,8 @@ pub struct Node {
     pub reserved: Vec<Ports>,
     /// Cores this process may run on.
     pub cores: Vec<usize>,
+    /// About offloads, one line an interface.
+    pub warnings: Vec<String>,
 }
 
 /// Settings completed by what the node has: nothing is left to guess.
@@ -62,12 +65,13 @@ pub fn survey(settings: &Settings, cores: Vec<usize>) -> Result<Node> {
         ephemeral: sockets::ephemeral_ports(),
         reserved: sockets::reserved_ports(),
         cores,
+        warnings: offloads::warnings(&settings.interfaces, settings.xdp_mode),
     })
 }
 
 /// Completes the settings, or says what stands against them.
-pub fn resolve(settings: &Settings, node: Node) -> Result<Launch> {
-    let mut warnings = vec![];
+pub fn resolve(settings: &Settings, mut node: Node) -> Result<Launch> {
+    let mut warnings = std::mem::take(&mut node.warnings);
     let workers = worker_count(settings.workers.count, &node.interfaces)?;
     let cores = pin(
         &settings.workers.cores,
@@ -133,7 +137,7 @@ fn pin(
 ) -> Result<Vec<usize>> {
     match wanted {
         Cores::List(list) => {
-            check_core_count(list, workers)?;
+            core_count(list, workers)?;
             match list.iter().find(|core| !available.contains(core)) {
                 Some(core) => Err(absent_core(*core, available).into()),
                 None => Ok(list.clone()),

@@ -49,6 +49,7 @@ fn node() -> Node {
         }),
         reserved: vec![],
         cores: vec![0, 1, 2, 3],
+        warnings: vec![],
     }
 }
 

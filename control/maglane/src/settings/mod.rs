@@ -1,20 +1,20 @@
 //! Checked settings: what the flags say, once they agree with each other. Nothing here asks the kernel;
 //! [`crate::preflight`] does, and refuses what the node cannot give.
 
-use std::collections::HashSet;
+mod checks;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use maglane_shared::flow::HashKey;
-use maglane_shared::maglev;
 use maglane_shared::service::ForwardingMode;
 
-use crate::cli::run::{ControlArgs, LogArgs, RunArgs, TunnelArgs};
-use crate::cli::values::{
-    AutoOr, Choice, Cores, HashKeySource, OffOr, Ports, UnknownPort, Wait, XdpMode, parse_secret,
-};
+use crate::cli::run::{ControlArgs, LogArgs, RunArgs};
+use crate::cli::values::{AutoOr, Choice, Cores, OffOr, Ports, UnknownPort, Wait, XdpMode};
+
+pub use checks::core_count;
 
 /// Two flags that contradict each other, or a value that cannot work.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,9 +121,6 @@ pub struct FlowSettings {
     pub udp: Duration,
 }
 
-/// More interfaces than any node has NICs.
-const MAX_INTERFACES: usize = 32;
-
 impl Settings {
     /// Checks each flag against the others. Reads the file of `--hash-key @FILE`, nothing else.
     pub fn check(args: RunArgs) -> Result<Settings, SettingsError> {
@@ -139,7 +136,7 @@ impl Settings {
             log,
         } = args;
         let settings = Settings {
-            interfaces: check_interfaces(interfaces.interface)?,
+            interfaces: checks::interfaces(interfaces.interface)?,
             xdp_mode: interfaces.xdp_mode,
             force_attach: interfaces.force_attach,
             workers: WorkerSettings {
@@ -161,11 +158,11 @@ impl Settings {
                 rx_ring: xdp.rx_ring,
                 tx_ring: xdp.tx_ring,
             },
-            manifests: check_manifests(balance.manifests)?,
+            manifests: checks::manifests(balance.manifests)?,
             balance: BalanceSettings {
                 mode: balance.mode,
-                maglev_table_size: check_maglev(balance.maglev_table_size)?,
-                hash_key: read_hash_key(balance.hash_key)?,
+                maglev_table_size: checks::maglev(balance.maglev_table_size)?,
+                hash_key: checks::hash_key(balance.hash_key)?,
                 max_services: balance.max_services,
                 max_backends: balance.max_backends,
                 unknown_port: balance.unknown_port,
@@ -173,11 +170,11 @@ impl Settings {
                 icmp_source_rate: balance.icmp_source_rate,
             },
             nat: NatSettings {
-                addresses: check_snat_addresses(nat.snat_address)?,
+                addresses: checks::snat_addresses(nat.snat_address)?,
                 ports: nat.snat_ports,
                 node_ports: nat.node_ports,
             },
-            tunnels: check_tunnels(tunnels)?,
+            tunnels: checks::tunnels(tunnels)?,
             flows: FlowSettings {
                 table_size: flows.flow_table_size,
                 fragment_table_size: flows.fragment_table_size,
@@ -202,7 +199,7 @@ impl Settings {
             return Err(SettingsError::new("--snat-ports", ports, problem, remedy));
         }
         if let (AutoOr::Fixed(workers), Cores::List(cores)) = (self.workers.count, &self.workers.cores) {
-            check_core_count(cores, usize::from(workers))?;
+            checks::core_count(cores, usize::from(workers))?;
         }
         if let AutoOr::Fixed(size) = self.sockets.chunk_size
             && !matches!(size, 2048 | 4096)
@@ -233,167 +230,10 @@ impl Settings {
     }
 }
 
-/// One core a worker, none twice.
-pub fn check_core_count(cores: &[usize], workers: usize) -> Result<(), SettingsError> {
-    let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-    if cores.iter().collect::<HashSet<_>>().len() != cores.len() {
-        return Err(SettingsError::new(
-            "--cores",
-            list,
-            "names a core twice",
-            "give each worker its own core",
-        ));
-    }
-    if cores.len() == workers {
-        return Ok(());
-    }
-    let problem = format!("names {} cores for {workers} workers", cores.len());
-    Err(SettingsError::new(
-        "--cores",
-        list,
-        problem,
-        "name one core a worker, or write auto",
-    ))
-}
-
-fn check_interfaces(names: Vec<String>) -> Result<Vec<String>, SettingsError> {
-    let all = names.join(",");
-    let fail = |problem: &str, remedy: &str| Err(SettingsError::new("--interface", &all, problem, remedy));
-    if names.len() > MAX_INTERFACES {
-        return fail("is more than 32 interfaces", "name at most 32");
-    }
-    if names
-        .iter()
-        .any(|n| n.is_empty() || n.len() > 15 || n.contains(['/', ' ', '.']))
-    {
-        return fail(
-            "holds an impossible interface name",
-            "write names as `ip link` shows them, joined by commas",
-        );
-    }
-    if names.iter().collect::<HashSet<_>>().len() != names.len() {
-        return fail("names an interface twice", "name each once");
-    }
-    Ok(names)
-}
-
-fn check_manifests(dir: PathBuf) -> Result<PathBuf, SettingsError> {
-    if dir.is_dir() {
-        return Ok(dir);
-    }
-    let remedy = "create it, or name the directory that holds the manifests";
-    Err(SettingsError::new(
-        "--manifests",
-        dir.display(),
-        "is not a directory",
-        remedy,
-    ))
-}
-
-fn check_maglev(size: AutoOr<u32>) -> Result<Option<u32>, SettingsError> {
-    match size {
-        AutoOr::Auto => Ok(None),
-        AutoOr::Fixed(rows) if is_prime(rows) && rows <= 2_000_003 => Ok(Some(rows)),
-        AutoOr::Fixed(rows) => {
-            let remedy = format!("write auto or a prime up to 2000003, such as {:?}", maglev::SIZES);
-            Err(SettingsError::new(
-                "--maglev-table-size",
-                rows,
-                "is not a prime in bounds",
-                remedy,
-            ))
-        }
-    }
-}
-
-fn is_prime(n: u32) -> bool {
-    n > 2
-        && n % 2 == 1
-        && (3..)
-            .step_by(2)
-            .take_while(|d: &u32| u64::from(*d).pow(2) <= u64::from(n))
-            .all(|d| n % d != 0)
-}
-
-fn read_hash_key(source: HashKeySource) -> Result<HashKey, SettingsError> {
-    match source {
-        HashKeySource::WellKnown => Ok(HashKey::default()),
-        HashKeySource::Secret(secret) => Ok(HashKey::new(secret)),
-        HashKeySource::File(path) => secret_from(&path).map(HashKey::new),
-    }
-}
-
-fn secret_from(path: &Path) -> Result<[u8; 16], SettingsError> {
-    let fail = |problem: String, remedy: String| {
-        SettingsError::new("--hash-key", format!("@{}", path.display()), problem, remedy)
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        fail(
-            format!("cannot be read ({error})"),
-            "name a file that this user may read".into(),
-        )
-    })?;
-    parse_secret(text.trim()).map_err(|remedy| fail("does not hold a 128-bit key".into(), remedy))
-}
-
-fn check_snat_addresses(addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, SettingsError> {
-    let fail = |value: String, problem: &str, remedy: &str| {
-        Err(SettingsError::new("--snat-address", value, problem, remedy))
-    };
-    for (i, address) in addresses.iter().enumerate() {
-        if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
-            let remedy = "name unicast addresses of this node, as `ip addr` shows them";
-            return fail(
-                address.to_string(),
-                "cannot be a source address on the wire",
-                remedy,
-            );
-        }
-        if addresses[..i].contains(address) {
-            return fail(address.to_string(), "is named twice", "name each address once");
-        }
-    }
-    Ok(addresses)
-}
-
-fn check_tunnels(tunnels: TunnelArgs) -> Result<TunnelSettings, SettingsError> {
-    let remedy = "name a unicast address of this node";
-    let sources = [
-        (
-            "--ipip-source-v4",
-            Some(IpAddr::V4(tunnels.ipip_source_v4.network())),
-        ),
-        (
-            "--ipip-source-v6",
-            Some(IpAddr::V6(tunnels.ipip_source_v6.network())),
-        ),
-        ("--gue-source-v4", tunnels.gue_source_v4.map(IpAddr::V4)),
-        ("--gue-source-v6", tunnels.gue_source_v6.map(IpAddr::V6)),
-    ];
-    for (flag, source) in sources {
-        match source {
-            Some(ip) if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() => {
-                return Err(SettingsError::new(
-                    flag,
-                    ip,
-                    "cannot be an outer source address",
-                    remedy,
-                ));
-            }
-            Some(_) | None => {}
-        }
-    }
-    Ok(TunnelSettings {
-        ipip_v4: tunnels.ipip_source_v4,
-        ipip_v6: tunnels.ipip_source_v6,
-        gue_v4: tunnels.gue_source_v4,
-        gue_v6: tunnels.gue_source_v6,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use maglane_shared::maglev;
 
     use super::*;
     use crate::cli::{Cli, Command};
@@ -464,10 +304,10 @@ mod tests {
     #[test]
     fn primes_are_told_from_others() {
         for prime in maglev::SIZES {
-            assert!(is_prime(prime), "{prime}");
+            assert!(checks::is_prime(prime), "{prime}");
         }
         for composite in [0, 1, 2, 4, 9, 1001, 65_535] {
-            assert!(!is_prime(composite), "{composite}");
+            assert!(!checks::is_prime(composite), "{composite}");
         }
     }
 }

@@ -1,0 +1,173 @@
+//! What a flag's value must be beyond its syntax, one function a flag.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use maglane_shared::flow::HashKey;
+use maglane_shared::maglev;
+
+use super::{SettingsError, TunnelSettings};
+use crate::cli::run::TunnelArgs;
+use crate::cli::values::{AutoOr, HashKeySource, parse_secret};
+
+/// More interfaces than any node has NICs.
+const MAX_INTERFACES: usize = 32;
+
+/// One core a worker, none twice.
+pub fn core_count(cores: &[usize], workers: usize) -> Result<(), SettingsError> {
+    let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    if cores.iter().collect::<HashSet<_>>().len() != cores.len() {
+        return Err(SettingsError::new(
+            "--cores",
+            list,
+            "names a core twice",
+            "give each worker its own core",
+        ));
+    }
+    if cores.len() == workers {
+        return Ok(());
+    }
+    let problem = format!("names {} cores for {workers} workers", cores.len());
+    Err(SettingsError::new(
+        "--cores",
+        list,
+        problem,
+        "name one core a worker, or write auto",
+    ))
+}
+
+pub(super) fn interfaces(names: Vec<String>) -> Result<Vec<String>, SettingsError> {
+    let all = names.join(",");
+    let fail = |problem: &str, remedy: &str| Err(SettingsError::new("--interface", &all, problem, remedy));
+    if names.len() > MAX_INTERFACES {
+        return fail("is more than 32 interfaces", "name at most 32");
+    }
+    if names
+        .iter()
+        .any(|n| n.is_empty() || n.len() > 15 || n.contains(['/', ' ', '.']))
+    {
+        return fail(
+            "holds an impossible interface name",
+            "write names as `ip link` shows them, joined by commas",
+        );
+    }
+    if names.iter().collect::<HashSet<_>>().len() != names.len() {
+        return fail("names an interface twice", "name each once");
+    }
+    Ok(names)
+}
+
+pub(super) fn manifests(dir: PathBuf) -> Result<PathBuf, SettingsError> {
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    let remedy = "create it, or name the directory that holds the manifests";
+    Err(SettingsError::new(
+        "--manifests",
+        dir.display(),
+        "is not a directory",
+        remedy,
+    ))
+}
+
+pub(super) fn maglev(size: AutoOr<u32>) -> Result<Option<u32>, SettingsError> {
+    match size {
+        AutoOr::Auto => Ok(None),
+        AutoOr::Fixed(rows) if is_prime(rows) && rows <= 2_000_003 => Ok(Some(rows)),
+        AutoOr::Fixed(rows) => {
+            let remedy = format!("write auto or a prime up to 2000003, such as {:?}", maglev::SIZES);
+            Err(SettingsError::new(
+                "--maglev-table-size",
+                rows,
+                "is not a prime in bounds",
+                remedy,
+            ))
+        }
+    }
+}
+
+pub(super) fn is_prime(n: u32) -> bool {
+    n > 2
+        && n % 2 == 1
+        && (3..)
+            .step_by(2)
+            .take_while(|d: &u32| u64::from(*d).pow(2) <= u64::from(n))
+            .all(|d| n % d != 0)
+}
+
+pub(super) fn hash_key(source: HashKeySource) -> Result<HashKey, SettingsError> {
+    match source {
+        HashKeySource::WellKnown => Ok(HashKey::default()),
+        HashKeySource::Secret(secret) => Ok(HashKey::new(secret)),
+        HashKeySource::File(path) => secret_from(&path).map(HashKey::new),
+    }
+}
+
+fn secret_from(path: &Path) -> Result<[u8; 16], SettingsError> {
+    let fail = |problem: String, remedy: String| {
+        SettingsError::new("--hash-key", format!("@{}", path.display()), problem, remedy)
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        fail(
+            format!("cannot be read ({error})"),
+            "name a file that this user may read".into(),
+        )
+    })?;
+    parse_secret(text.trim()).map_err(|remedy| fail("does not hold a 128-bit key".into(), remedy))
+}
+
+pub(super) fn snat_addresses(addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, SettingsError> {
+    let fail = |value: String, problem: &str, remedy: &str| {
+        Err(SettingsError::new("--snat-address", value, problem, remedy))
+    };
+    for (i, address) in addresses.iter().enumerate() {
+        if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+            let remedy = "name unicast addresses of this node, as `ip addr` shows them";
+            return fail(
+                address.to_string(),
+                "cannot be a source address on the wire",
+                remedy,
+            );
+        }
+        if addresses[..i].contains(address) {
+            return fail(address.to_string(), "is named twice", "name each address once");
+        }
+    }
+    Ok(addresses)
+}
+
+pub(super) fn tunnels(tunnels: TunnelArgs) -> Result<TunnelSettings, SettingsError> {
+    let remedy = "name a unicast address of this node";
+    let sources = [
+        (
+            "--ipip-source-v4",
+            Some(IpAddr::V4(tunnels.ipip_source_v4.network())),
+        ),
+        (
+            "--ipip-source-v6",
+            Some(IpAddr::V6(tunnels.ipip_source_v6.network())),
+        ),
+        ("--gue-source-v4", tunnels.gue_source_v4.map(IpAddr::V4)),
+        ("--gue-source-v6", tunnels.gue_source_v6.map(IpAddr::V6)),
+    ];
+    for (flag, source) in sources {
+        match source {
+            Some(ip) if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() => {
+                return Err(SettingsError::new(
+                    flag,
+                    ip,
+                    "cannot be an outer source address",
+                    remedy,
+                ));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(TunnelSettings {
+        ipip_v4: tunnels.ipip_source_v4,
+        ipip_v6: tunnels.ipip_source_v6,
+        gue_v4: tunnels.gue_source_v4,
+        gue_v6: tunnels.gue_source_v6,
+    })
+}
