@@ -20,6 +20,7 @@ pub mod manifests;
 pub mod process;
 pub mod rig;
 pub mod serve;
+pub mod traffic;
 pub mod wait;
 
 pub use balancer::Balancer;

@@ -2,8 +2,6 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use maglane_perf::demo;
@@ -25,15 +23,7 @@ impl Demo {
             seconds: self.seconds.max(8.0),
             plain,
         };
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&interrupted);
-        let runtime = super::load::runtime()?;
-        runtime.spawn(async move {
-            if let Ok(stop) = super::load::stop_signal() {
-                super::load::stopped(stop).await;
-                flag.store(true, Ordering::Relaxed);
-            }
-        });
+        let interrupted = super::traffic::stop_flag()?;
         let good = demo::run(&settings, &interrupted)?;
         Ok(ExitCode::from(u8::from(!good)))
     }

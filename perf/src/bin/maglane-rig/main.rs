@@ -7,6 +7,7 @@ mod demo;
 mod layout;
 mod load;
 mod serve;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,12 @@ enum Command {
     Capture(capture::Capture),
     /// Recompute every checksum of captures; exit 1 when one is bad or a frame is cut.
     Check(check::Check),
+    /// Send packets of many flows at a rate or as fast as possible (root).
+    Blast(traffic::Blast),
+    /// Count and drop what arrives, in XDP (root).
+    Sink(traffic::Sinks),
+    /// Forward between two interfaces by AF_XDP and do nothing else: the ceiling to compare with (root).
+    Reflect(traffic::Reflect),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +63,9 @@ fn main() -> ExitCode {
         Command::Udp(command) => command.run(),
         Command::Capture(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Blast(command) => command.run(),
+        Command::Sink(command) => command.run(),
+        Command::Reflect(command) => command.run(),
     };
     match outcome {
         Ok(code) => code,
