@@ -1,0 +1,6 @@
+//! BGP and BFD speakers. They know routers, prefixes and time; no Kubernetes and no services.
+
+pub mod error;
+pub mod wire;
+
+pub use maglane_shared::addr::Family;
