@@ -135,3 +135,9 @@ fn take<T>(slot: &Mutex<Option<Arc<T>>>) -> Option<Arc<T>> {
 fn peek<T>(slot: &Mutex<Option<Arc<T>>>) -> Option<Arc<T>> {
     slot.try_lock().ok().and_then(|held| held.clone())
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
