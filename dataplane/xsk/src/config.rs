@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn each_mistake_is_named() {
-        let cases: [(&str, fn(&mut QueueSetConfig)); 7] = [
+        type Spoil = fn(&mut QueueSetConfig);
+        let cases: [(&str, Spoil); 7] = [
             ("0 interfaces", |c| c.interfaces.clear()),
             ("listed twice", |c| c.interfaces.push(c.interfaces[0].clone())),
             ("chunk_size 1500", |c| c.chunk_size = 1500),

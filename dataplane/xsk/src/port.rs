@@ -6,11 +6,12 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::frame::Frame;
 use crate::ring::{CompletionRing, FillRing, RxRing, TxRing};
 use crate::socket::XskSocket;
 use crate::stats::{BindMode, PortStats};
 use crate::testing::MemoryEndpoint;
-use crate::umem::{Frame, Received, Umem};
+use crate::umem::{Received, Umem};
 
 /// The least a copy-mode `sendto` takes from the TX ring (`TX_BATCH_SIZE` in linux/net/xdp/xsk.c).
 const KERNEL_TX_BATCH: u32 = 32;

@@ -138,7 +138,7 @@ impl Place<'_> {
 
     /// One try. The link is ours alone and not pinned, so it dies with its last descriptor.
     pub(super) fn link(&self, program: &Xdp, mode: AttachMode) -> Result<OwnedFd, XskError> {
-        let program = program.fd().map_err(|e| super::load_error(&e))?;
+        let program = program.fd().map_err(|e| super::maps::load_error(&e))?;
         let link = bpf::create_xdp_link(program.as_fd(), self.index, mode.flags());
         link.map_err(|source| match source.raw_os_error() {
             // Somebody was quicker between our look and the call.

@@ -6,32 +6,22 @@
 
 mod attach;
 mod filter;
+mod maps;
 mod set;
 
-use std::collections::BTreeSet;
-use std::error::Error;
-use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
-use aya::programs::{TestRun, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader, Pod};
+use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
 
 use crate::{XskError, sys};
 
 pub use attach::{AttachMode, AttachOptions, AttachWish};
 pub use set::{Endpoint, PortRange, Protocol, SteerSet};
 
-use filter::FilterImage;
-use set::{AddressKey, EndpointKey, MapKey};
+use maps::{Maps, errno, load_error, map_error};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.o"));
-
-/// Limits of the maps in entries; the defaults in steer.c are the same.
-const VIP_LIMIT: u32 = 65_536;
-const NAT_LIMIT: u32 = 1024;
-const DNAT_LIMIT: u32 = 262_144;
-const LOCAL_LIMIT: u32 = 4096;
 
 /// What the program did with packets, summed over all cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,16 +48,6 @@ pub struct Steering {
     maps: Maps,
     /// What the maps hold.
     current: SteerSet,
-}
-
-struct Maps {
-    xsks: XskMap<MapData>,
-    filter: Array<MapData, [u8; filter::BYTES]>,
-    vips: Table<AddressKey, u32>,
-    nat_returns: Table<AddressKey, [u16; 2]>,
-    dnat_returns: Table<EndpointKey, u32>,
-    local: Table<AddressKey, u32>,
-    counters: PerCpuArray<MapData, u64>,
 }
 
 impl Steering {
@@ -225,157 +205,27 @@ fn program(bpf: &mut Ebpf, mode: AttachMode) -> Result<&mut Xdp, XskError> {
         .ok_or_else(|| XskError::Load(format!("no program {name} in the object")))?;
     let program: &mut Xdp = program.try_into().map_err(|e| load_error(&e))?;
     if program.fd().is_err() {
-        program.load().map_err(|e| load_error(&e))?;
+        undisturbed(|| program.load()).map_err(|e| load_error(&e))?;
     }
     Ok(program)
+}
+
+/// The kernel breaks off verifying (EAGAIN) and test runs (EINTR) when a signal is pending; libbpf tries five times as well.
+fn undisturbed<T>(mut call: impl FnMut() -> Result<T, ProgramError>) -> Result<T, ProgramError> {
+    const TRIES: usize = 10;
+    let disturbed = |error: &ProgramError| matches!(errno(error), Some(libc::EAGAIN | libc::EINTR));
+    let mut result = call();
+    for _ in 1..TRIES {
+        match &result {
+            Err(error) if disturbed(error) => result = call(),
+            Ok(_) | Err(_) => break,
+        }
+    }
+    result
 }
 
 fn load(queues: u32) -> Result<Ebpf, XskError> {
     let mut loader = EbpfLoader::new();
     loader.map_max_entries("xsks", queues.max(1));
     loader.load(OBJECT).map_err(|e| load_error(&e))
-}
-
-/// Finds the kernel's EPERM at the bottom of aya's chain, else repeats the whole chain.
-fn load_error(error: &(dyn Error + 'static)) -> XskError {
-    let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
-    match io.and_then(io::Error::raw_os_error) {
-        Some(errno @ libc::EPERM) => XskError::MissingCapability {
-            what: "loading the steering program".into(),
-            capability: "CAP_BPF and CAP_NET_ADMIN",
-            source: io::Error::from_raw_os_error(errno),
-        },
-        Some(_) | None => XskError::Load(text(error)),
-    }
-}
-
-fn map_error(map: &'static str, entries: usize, limit: u32, error: MapError) -> XskError {
-    XskError::Map {
-        map,
-        entries,
-        limit,
-        detail: text(&error),
-    }
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
-
-/// aya's own messages leave the cause to `source`.
-fn text(error: &(dyn Error + 'static)) -> String {
-    causes(error)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
-}
-
-impl Maps {
-    fn take(bpf: &mut Ebpf) -> Result<Maps, XskError> {
-        let mut take = |name: &'static str| {
-            bpf.take_map(name)
-                .ok_or_else(|| XskError::Load(format!("no map {name}")))
-        };
-        Ok(Maps {
-            xsks: XskMap::try_from(take("xsks")?).map_err(|e| load_error(&e))?,
-            filter: Array::try_from(take("filter")?).map_err(|e| load_error(&e))?,
-            vips: Table::new("vips", VIP_LIMIT, take("vips")?)?,
-            nat_returns: Table::new("nat_returns", NAT_LIMIT, take("nat_returns")?)?,
-            dnat_returns: Table::new("dnat_returns", DNAT_LIMIT, take("dnat_returns")?)?,
-            local: Table::new("local", LOCAL_LIMIT, take("local")?)?,
-            counters: PerCpuArray::try_from(take("counters")?).map_err(|e| load_error(&e))?,
-        })
-    }
-
-    fn write_filter(&mut self, sets: &[&SteerSet]) -> Result<(), XskError> {
-        let image = FilterImage::of(sets);
-        self.filter
-            .set(0, image.bytes(), 0)
-            .map_err(|e| map_error("filter", 1, 1, e))
-    }
-}
-
-/// One hash map and the mirror's way into it: the mirror changes entry by entry, after the kernel agreed.
-struct Table<K: Pod, V: Pod> {
-    name: &'static str,
-    limit: u32,
-    map: HashMap<MapData, K, V>,
-}
-
-impl<K: Pod, V: Pod> Table<K, V> {
-    fn new(name: &'static str, limit: u32, map: aya::maps::Map) -> Result<Self, XskError> {
-        Ok(Table {
-            name,
-            limit,
-            map: HashMap::try_from(map).map_err(|e| load_error(&e))?,
-        })
-    }
-
-    fn insert(&mut self, entries: usize, key: K, value: V) -> Result<(), XskError> {
-        let inserted = self.map.insert(key, value, 0);
-        inserted.map_err(|e| map_error(self.name, entries, self.limit, e))
-    }
-
-    /// An entry that is gone already is as wanted.
-    fn remove(&mut self, entries: usize, key: K) -> Result<(), XskError> {
-        match self.map.remove(&key) {
-            Ok(()) => Ok(()),
-            Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            Err(e) => Err(map_error(self.name, entries, self.limit, e)),
-        }
-    }
-}
-
-impl<K: Pod> Table<K, u32> {
-    fn add_all<T: Copy + Ord + MapKey<K>>(
-        &mut self,
-        now: &mut BTreeSet<T>,
-        want: &BTreeSet<T>,
-    ) -> Result<(), XskError> {
-        let missing: Vec<T> = want.difference(now).copied().collect();
-        for item in missing {
-            self.insert(now.len(), item.key(), 1)?;
-            now.insert(item);
-        }
-        Ok(())
-    }
-
-    fn keep_only<T: Copy + Ord + MapKey<K>>(
-        &mut self,
-        now: &mut BTreeSet<T>,
-        want: &BTreeSet<T>,
-    ) -> Result<(), XskError> {
-        let surplus: Vec<T> = now.difference(want).copied().collect();
-        for item in surplus {
-            self.remove(now.len(), item.key())?;
-            now.remove(&item);
-        }
-        Ok(())
-    }
-}
-
-impl Table<AddressKey, [u16; 2]> {
-    fn put_all(&mut self, now: &mut set::NatReturns, want: &set::NatReturns) -> Result<(), XskError> {
-        for (address, range) in want {
-            if now.get(address) != Some(range) {
-                self.insert(now.len(), address.key(), [range.first, range.last])?;
-                now.insert(*address, *range);
-            }
-        }
-        Ok(())
-    }
-
-    fn keep_only_keys(&mut self, now: &mut set::NatReturns, want: &set::NatReturns) -> Result<(), XskError> {
-        let surplus: Vec<_> = now
-            .keys()
-            .filter(|address| !want.contains_key(*address))
-            .copied()
-            .collect();
-        for address in surplus {
-            self.remove(now.len(), address.key())?;
-            now.remove(&address);
-        }
-        Ok(())
-    }
 }
