@@ -205,8 +205,15 @@ impl ForwardingTable {
                 .services
                 .lookup(&entry.key)
                 .ok_or(TableError::Unreachable(entry.key))?;
-            if found.id != entry.id || self.services.get(entry.id).is_none() {
+            if found.id != entry.id {
                 return Err(TableError::DuplicateKey(entry.key));
+            }
+            if self
+                .services
+                .get(entry.id)
+                .is_none_or(|held| held.key != entry.key)
+            {
+                return Err(TableError::SharedSlot(entry.key));
             }
             self.check_backends(entry)?;
         }
@@ -241,6 +248,8 @@ pub enum TableError {
     Unreachable(VipKey),
     #[error("{0} is held by two services")]
     DuplicateKey(VipKey),
+    #[error("{0} has its slot in common with another service")]
+    SharedSlot(VipKey),
     #[error("{vip}: backend {id:?} is not in the backend table")]
     DanglingBackend { vip: VipKey, id: BackendId },
     #[error("{vip}: backend {id:?} names a hop group that does not exist")]
@@ -250,3 +259,6 @@ pub enum TableError {
     #[error("{vip}: backend {id:?} has Maglev rows but is not active")]
     DrainingRow { vip: VipKey, id: BackendId },
 }
+
+#[cfg(test)]
+mod tests;
