@@ -1,0 +1,173 @@
+//! Bringing the compiled ports in line with the plan: first everything goes that must, then what stays is
+//! updated, then newcomers come, so that limits hit the newest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use maglane_shared::addr::{Addr, VipKey};
+use maglane_shared::maglev::Member;
+use maglane_shared::next_hop::RouteTable;
+use maglane_shared::service::{BackendId, ServiceId};
+use maglane_shared::table::{BackendEntry, Generation, ServiceEntry};
+
+use super::tables::Origin;
+use super::{CompiledPort, Compiler, NO_WAY, Refused};
+use crate::plan::{PlannedBackend, PlannedPort};
+
+/// Members a Maglev table can number.
+const MAX_MEMBERS: usize = u16::MAX as usize;
+
+/// Where and when ids are given out.
+#[derive(Clone, Copy)]
+struct Issue<'r> {
+    routes: &'r RouteTable,
+    epoch: u32,
+}
+
+impl Compiler {
+    /// Says whether any entry changed.
+    pub(super) fn update_services(
+        &mut self,
+        ports: &[Arc<PlannedPort>],
+        routes: &RouteTable,
+        generation: Generation,
+    ) -> bool {
+        // Below 2^32 publications this is the generation itself; 0 would mean vacant.
+        let issue = Issue { routes, epoch: (generation.0 as u32).max(1) };
+        let planned: BTreeMap<VipKey, &Arc<PlannedPort>> = ports.iter().map(|port| (port.key, port)).collect();
+        let mut changed = self.remove_gone(&planned);
+        let (stay, come): (Vec<_>, Vec<_>) =
+            planned.into_values().partition(|port| self.ports.contains_key(&port.key));
+        let waiting = self.refused.backends > 0;
+        let stay: Vec<_> = stay.into_iter().filter(|port| waiting || self.is_other(port)).collect();
+        self.refused = Refused::default();
+        for port in &stay {
+            self.release_backends(port);
+        }
+        for port in stay {
+            let id = self.ports[&port.key].entry.id;
+            changed |= self.put(port, id, issue);
+        }
+        for port in come {
+            match self.service_slots.take() {
+                Some(slot) => changed |= self.put(port, ServiceId { slot, epoch: issue.epoch }, issue),
+                None => self.refused.services.push(port.key),
+            }
+        }
+        changed
+    }
+
+    fn is_other(&self, port: &Arc<PlannedPort>) -> bool {
+        let held = &self.ports[&port.key].planned;
+        !Arc::ptr_eq(held, port) && held != port
+    }
+
+    /// A port goes with its key, and also when another Service or another mode takes it over: the flows that
+    /// workers remember would mean something else.
+    fn remove_gone(&mut self, planned: &BTreeMap<VipKey, &Arc<PlannedPort>>) -> bool {
+        let (backends, service_slots, backend_slots) =
+            (&mut self.backends, &mut self.service_slots, &mut self.backend_slots);
+        let before = self.ports.len();
+        self.ports.retain(|key, held| {
+            let stays = planned
+                .get(key)
+                .is_some_and(|port| port.owner == held.planned.owner && port.mode == held.planned.mode);
+            if !stays {
+                service_slots.give_back(held.entry.id.slot);
+                for id in held.entry.backends.iter() {
+                    backends[id.slot as usize] = BackendEntry::VACANT;
+                    backend_slots.give_back(id.slot);
+                }
+            }
+            stays
+        });
+        self.ports.len() != before
+    }
+
+    /// Gives back the slots of the backends that a port loses.
+    fn release_backends(&mut self, port: &PlannedPort) {
+        let Some(held) = self.ports.get(&port.key) else { return };
+        for (id, backend) in held.members() {
+            if !port.backends.iter().any(|b| same(b, backend)) {
+                self.backends[id.slot as usize] = BackendEntry::VACANT;
+                self.backend_slots.give_back(id.slot);
+            }
+        }
+    }
+
+    /// Makes the entry of a port; says whether it differs from what was there.
+    fn put(&mut self, port: &Arc<PlannedPort>, id: ServiceId, issue: Issue<'_>) -> bool {
+        let members = self.admit(port, issue);
+        let ids: Vec<BackendId> = members.iter().map(|(id, _)| *id).collect();
+        let backends: Vec<PlannedBackend> = members.into_iter().map(|(_, backend)| backend).collect();
+        let (maglev, origin) = self.tables.get(backends.iter().map(member).collect());
+        self.work.entries += 1;
+        self.work.maglev_tables += usize::from(origin == Origin::Built);
+        let entry = ServiceEntry {
+            id,
+            key: port.key,
+            mode: port.mode,
+            hash_inputs: port.hash_inputs,
+            maglev,
+            backends: ids.into(),
+        };
+        self.ports.insert(port.key, CompiledPort { planned: Arc::clone(port), entry, backends });
+        true
+    }
+
+    /// Ids for the backends of a port, kept where it has them, in the order of their identities.
+    fn admit(&mut self, port: &PlannedPort, issue: Issue<'_>) -> Vec<(BackendId, PlannedBackend)> {
+        let held: BTreeMap<Addr, (BackendId, PlannedBackend)> = match self.ports.get(&port.key) {
+            Some(held) => held.members().map(|(id, b)| (b.addr, (id, b.clone()))).collect(),
+            None => BTreeMap::new(),
+        };
+        let mut members = vec![];
+        for backend in &port.backends {
+            let known = held.get(&backend.addr).filter(|(_, b)| same(b, backend)).map(|(id, _)| *id);
+            match known.or_else(|| self.new_backend(members.len(), issue)) {
+                Some(id) => {
+                    self.enter(id, backend, issue.routes);
+                    members.push((id, backend.clone()));
+                }
+                None => self.refused.backends += 1,
+            }
+        }
+        members.sort_by_cached_key(|(_, backend)| identity(backend));
+        members
+    }
+
+    fn new_backend(&mut self, before: usize, issue: Issue<'_>) -> Option<BackendId> {
+        if before >= MAX_MEMBERS {
+            return None;
+        }
+        self.backend_slots.take().map(|slot| BackendId { slot, epoch: issue.epoch })
+    }
+
+    fn enter(&mut self, id: BackendId, backend: &PlannedBackend, routes: &RouteTable) {
+        let slot = id.slot as usize;
+        if self.backends.len() <= slot {
+            self.backends.resize(slot + 1, BackendEntry::VACANT);
+        }
+        self.backends[slot] = BackendEntry {
+            addr: backend.addr,
+            port: backend.port,
+            state: backend.state(),
+            epoch: id.epoch,
+            hops: routes.group_for(backend.addr).unwrap_or(NO_WAY),
+        };
+    }
+}
+
+/// Is it the same backend, whatever its weight?
+fn same(a: &PlannedBackend, b: &PlannedBackend) -> bool {
+    (a.addr, a.port, &a.uid) == (b.addr, b.port, &b.uid)
+}
+
+/// The same on every node, and for every port.
+fn identity(backend: &PlannedBackend) -> Box<str> {
+    backend.addr.to_string().into()
+}
+
+fn member(backend: &PlannedBackend) -> Member {
+    Member { identity: identity(backend), weight: backend.weight }
+}

@@ -1,0 +1,64 @@
+//! Everything the controller wants done, as values; one match in the binary performs them, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use maglane_shared::addr::{Addr, VipKey};
+use maglane_shared::next_hop::PortIndex;
+use maglane_shared::table::Generation;
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// Hand [`crate::step::Controller::table`] to the workers; it has this generation.
+    Publish(Generation),
+    /// Make every interface steer exactly this, then answer [`crate::event::Event::Steered`] (or `SteerFailed`).
+    Steer(SteerPlan),
+    /// Make the kernel resolve these, or confirm what it has ([`crate::netlink::Netlink::resolve`]).
+    ResolveNeighbors(Vec<NeighborRef>),
+    /// Problems that are new, and those that are gone.
+    Report { appeared: Vec<Problem>, cleared: Vec<Problem> },
+}
+
+/// A neighbour on one of our interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NeighborRef {
+    #[serde(with = "crate::event::port_index")]
+    pub port: PortIndex,
+    /// The kernel's index of that interface.
+    pub interface: u32,
+    pub addr: Addr,
+}
+
+/// Inclusive range of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortSpan {
+    pub first: u16,
+    pub last: u16,
+}
+
+/// The whole wanted set: what goes to our sockets, everything else to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SteerPlan {
+    /// Grows by one with each plan; the answer repeats it.
+    pub revision: u64,
+    /// Everything to these addresses.
+    pub vips: BTreeSet<Addr>,
+    /// Replies to translated flows.
+    pub nat_returns: BTreeMap<Addr, PortSpan>,
+    /// What `dnat` backends send from these endpoints.
+    pub dnat_returns: BTreeSet<VipKey>,
+    /// Addresses of this node: what `dnat` backends send to them is the kernel's.
+    pub local: BTreeSet<Addr>,
+}
+
+impl SteerPlan {
+    /// Does it want the same, whatever its revision?
+    pub fn same_set(&self, other: &SteerPlan) -> bool {
+        let SteerPlan { revision: _, vips, nat_returns, dnat_returns, local } = self;
+        (vips, nat_returns, dnat_returns, local)
+            == (&other.vips, &other.nat_returns, &other.dnat_returns, &other.local)
+    }
+}

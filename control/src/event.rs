@@ -1,0 +1,66 @@
+//! Everything that can make the controller act, as values: recorded, they replay a bad day.
+
+use maglane_shared::addr::Addr;
+use maglane_shared::next_hop::PortIndex;
+use maglane_shared::table::Generation;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{EndpointSliceSpec, ObjectName, ServiceSpec};
+use crate::problem::Problem;
+use crate::routes::{Link, Neighbor, Route};
+
+/// Who tells the controller about objects or the kernel's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    Manifests,
+    Kernel,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    ServiceApplied(Box<ServiceSpec>),
+    ServiceDeleted(ObjectName),
+    SliceApplied(Box<EndpointSliceSpec>),
+    SliceDeleted(ObjectName),
+    /// The source has told all it had at its start.
+    SourceSynced(Source),
+    /// All that is wrong at the source now; takes the place of what it said before.
+    SourceProblems { source: Source, problems: Vec<Problem> },
+    /// All links of the node; takes the place of those told before. Likewise the next three.
+    LinksRead(Vec<Link>),
+    AddressesRead(Vec<Addr>),
+    RoutesRead(Vec<Route>),
+    NeighborsRead(Vec<Neighbor>),
+    NeighborChanged(Neighbor),
+    /// The kernel forgot a neighbour.
+    NeighborRemoved { interface: u32, addr: Addr },
+    /// A worker had a packet for an on-link address that nobody has resolved.
+    NeighborWanted {
+        #[serde(with = "port_index")]
+        port: PortIndex,
+        addr: Addr,
+    },
+    /// The generation that a worker runs. Told again when it has not changed: harmless.
+    WorkerGeneration { worker: u16, generation: Generation },
+    /// [`crate::effect::Effect::Steer`] with this revision is done on every interface.
+    Steered { revision: u64 },
+    /// It failed; the controller asks again at the next tick.
+    SteerFailed { revision: u64, reason: String },
+    /// Time passes: at least one a second.
+    Tick,
+}
+
+/// [`PortIndex`] as its number.
+pub(crate) mod port_index {
+    use super::{Deserialize, PortIndex, Serialize};
+
+    pub fn serialize<S: serde::Serializer>(port: &PortIndex, serializer: S) -> Result<S::Ok, S::Error> {
+        port.0.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PortIndex, D::Error> {
+        u8::deserialize(deserializer).map(PortIndex)
+    }
+}

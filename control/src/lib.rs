@@ -1,0 +1,31 @@
+//! The control side: objects, the kernel's state and the workers' facts in, effects out.
+//!
+//! ```text
+//!  manifest ─┐                 ┌─ plan ─ compile ─┐
+//!  netlink  ─┼─► Event ─► store┤                  ├─► Effect ─► performed by the binary
+//!  workers  ─┘                 └─ routes ─────────┘
+//!                     step: the order of it all             metrics, admin: what to show of it
+//! ```
+//!
+//! `store`, `plan`, `compile`, `routes` and `step` read no clock, open no file and do not log. Kubernetes types
+//! stop at `manifest`, netlink types at `netlink`.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod catalog;
+pub mod compile;
+pub mod effect;
+pub mod error;
+pub mod event;
+pub mod manifest;
+pub mod metrics;
+pub mod model;
+pub mod netlink;
+pub mod plan;
+pub mod problem;
+pub mod routes;
+pub mod step;
+pub mod store;
+#[cfg(test)]
+mod testing;

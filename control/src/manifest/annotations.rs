@@ -1,0 +1,106 @@
+//! `maglane.io/*` annotations -> checked settings.
+
+use std::collections::BTreeMap;
+
+use maglane_shared::addr::{Addr, Family};
+use maglane_shared::flow::HashInputs;
+use maglane_shared::service::ForwardingMode;
+
+use crate::model::{ObjectRef, Setting};
+use crate::problem::Problem;
+
+const PREFIX: &str = "maglane.io/";
+pub(super) const ADDRESSES: &str = "maglane.io/addresses";
+const MODE: &str = "maglane.io/forwarding-mode";
+const HASH_INPUTS: &str = "maglane.io/hash-inputs";
+const WEIGHTS: &str = "maglane.io/weights";
+const KNOWN: [&str; 4] = [ADDRESSES, MODE, HASH_INPUTS, WEIGHTS];
+
+/// The annotations of one object.
+pub(super) struct Annotations<'a> {
+    pub object: &'a ObjectRef,
+    /// File and document.
+    pub place: &'a str,
+    pub all: &'a BTreeMap<String, String>,
+}
+
+impl Annotations<'_> {
+    pub fn addresses(&self) -> Setting<Vec<Addr>> {
+        self.setting(ADDRESSES, |text| {
+            let addresses: Vec<Addr> = list(text).map(vip).collect::<Result<_, _>>()?;
+            match addresses.is_empty() {
+                true => Err("names no address; write one or more addresses joined by commas".to_owned()),
+                false => Ok(addresses),
+            }
+        })
+    }
+
+    pub fn mode(&self) -> Setting<ForwardingMode> {
+        self.setting(MODE, |text| {
+            text.parse().map_err(|_| "is not a forwarding mode; use nat, dnat, l2-dsr, ipip or gue".to_owned())
+        })
+    }
+
+    pub fn hash_inputs(&self) -> Setting<HashInputs> {
+        self.setting(HASH_INPUTS, |text| match text {
+            "five-tuple" => Ok(HashInputs::FiveTuple),
+            "client-address" => Ok(HashInputs::ClientAddress),
+            _ => Err("is not known; use five-tuple or client-address".to_owned()),
+        })
+    }
+
+    pub fn weights(&self) -> Setting<BTreeMap<Addr, u16>> {
+        self.setting(WEIGHTS, |text| list(text).map(weight).collect())
+    }
+
+    /// Annotations under our prefix that mean nothing.
+    pub fn unknown(&self) -> impl Iterator<Item = Problem> {
+        let ours = self.all.keys().filter(|key| key.starts_with(PREFIX) && !KNOWN.contains(&key.as_str()));
+        ours.map(|key| {
+            let remedy = format!("correct its spelling or remove it; known are {}", KNOWN.join(", "));
+            self.problem(key, "is no annotation that this version knows".to_owned(), remedy)
+        })
+    }
+
+    /// `parse` says in its error what is wrong and, after a semicolon, what to do.
+    fn setting<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Setting<T> {
+        let Some(text) = self.all.get(key) else { return Setting::Unset };
+        match parse(text.trim()) {
+            Ok(value) => Setting::Valid(value),
+            Err(error) => {
+                let (message, remedy) = error.split_once("; ").unwrap_or((&error, "correct it"));
+                let remedy = format!("{remedy}; until then the last good value or the default holds");
+                let problem = self.problem(key, format!("{text:?} {message}"), remedy);
+                Setting::Invalid { problem, last_good: None }
+            }
+        }
+    }
+
+    fn problem(&self, key: &str, message: String, remedy: String) -> Problem {
+        let field = format!("metadata.annotations[{key}]");
+        Problem::warning(message, remedy).about(self.object.clone()).at(self.place).field(field)
+    }
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// An address that clients can connect to.
+pub(super) fn vip(text: &str) -> Result<Addr, String> {
+    let addr: Addr =
+        text.parse().map_err(|_| format!("holds {text:?}, which is no IP address; write addresses without prefix length"))?;
+    let ip = addr.ip();
+    let broadcast = addr.family() == Family::V4 && addr.v4_bytes() == [255; 4];
+    if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast {
+        return Err(format!("holds {text}, which cannot be a virtual address; name a unicast address"));
+    }
+    Ok(addr)
+}
+
+/// `10.0.0.1=3`
+fn weight(item: &str) -> Result<(Addr, u16), String> {
+    let bad = || format!("holds {item:?}; write ADDRESS=WEIGHT, the weight 0 (drains) to 65535, joined by commas");
+    let (addr, weight) = item.split_once('=').ok_or_else(bad)?;
+    Ok((addr.trim().parse().map_err(|_| bad())?, weight.trim().parse().map_err(|_| bad())?))
+}

@@ -1,0 +1,249 @@
+//! What the files say, file by file, and what of it is news. Pure: bytes in, events out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::Deserialize;
+
+use super::convert::{self, Converted, Origin};
+use super::document::{Document, Misfit, documents, typed};
+use crate::event::{Event, Source};
+use crate::model::{EndpointSliceSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
+use crate::problem::Problem;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Object {
+    Service(Box<ServiceSpec>),
+    Slice(Box<EndpointSliceSpec>),
+}
+
+impl Object {
+    fn applied(self) -> Event {
+        match self {
+            Object::Service(spec) => Event::ServiceApplied(spec),
+            Object::Slice(spec) => Event::SliceApplied(spec),
+        }
+    }
+}
+
+/// What a document comes to.
+enum Outcome {
+    Good(ObjectRef, Object),
+    /// Nothing to serve, and a word about it.
+    Ignored(Problem),
+    /// `object` where that much can be read.
+    Broken { object: Option<ObjectRef>, problem: Problem },
+}
+
+#[derive(Debug, Default)]
+struct File {
+    objects: BTreeMap<ObjectRef, Object>,
+    problems: Vec<Problem>,
+}
+
+/// All files of the directory.
+#[derive(Debug, Default)]
+pub struct Library {
+    files: BTreeMap<String, File>,
+    /// What the controller was told.
+    told: BTreeMap<ObjectRef, Object>,
+    told_problems: Vec<Problem>,
+    /// About the directory itself.
+    trouble: Option<Problem>,
+}
+
+impl Library {
+    /// The file's new content.
+    pub fn put(&mut self, name: &str, bytes: &[u8]) {
+        let outcomes = documents(name, bytes).into_iter().map(|document| outcome(name, document));
+        let before = self.files.remove(name).unwrap_or_default();
+        let mut file = File::default();
+        let mut keep = Keep::Named(BTreeSet::new());
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Good(reference, object) => file.add(name, reference, object),
+                Outcome::Ignored(problem) => file.problems.push(problem),
+                Outcome::Broken { object, problem } => {
+                    keep.widen(object);
+                    file.problems.push(problem);
+                }
+            }
+        }
+        for (reference, object) in before.objects {
+            if keep.holds(&reference) {
+                file.objects.entry(reference).or_insert(object);
+            }
+        }
+        self.files.insert(name.to_owned(), file);
+    }
+
+    /// The file cannot be read: what it said holds.
+    pub fn unreadable(&mut self, name: &str, error: &str) {
+        let problem = Problem::error(format!("cannot be read: {error}"), "let this user read it, or remove it").at(name);
+        self.files.entry(name.to_owned()).or_default().problems = vec![problem];
+    }
+
+    /// The file is gone, and its objects with it.
+    pub fn remove(&mut self, name: &str) {
+        self.files.remove(name);
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Something about the directory as a whole, or that it is over.
+    pub fn set_trouble(&mut self, trouble: Option<Problem>) {
+        self.trouble = trouble;
+    }
+
+    /// What has changed since the last call. Deletions come last.
+    pub fn news(&mut self) -> Vec<Event> {
+        let mut holders: BTreeMap<&ObjectRef, (&str, &Object)> = BTreeMap::new();
+        let mut problems: Vec<Problem> = self.trouble.iter().cloned().collect();
+        for (name, file) in &self.files {
+            problems.extend(file.problems.iter().cloned());
+            for (reference, object) in &file.objects {
+                match holders.get(reference) {
+                    None => drop(holders.insert(reference, (name, object))),
+                    Some((first, _)) => problems.push(duplicate(reference, first, name)),
+                }
+            }
+        }
+        let now: BTreeMap<ObjectRef, Object> =
+            holders.into_iter().map(|(reference, (_, object))| (reference.clone(), object.clone())).collect();
+        let applied = now.iter().filter(|(reference, object)| self.told.get(reference) != Some(object));
+        let mut events: Vec<Event> = applied.map(|(_, object)| object.clone().applied()).collect();
+        events.extend(self.told.keys().filter(|reference| !now.contains_key(reference)).map(deleted));
+        self.told = now;
+        if problems != self.told_problems {
+            self.told_problems.clone_from(&problems);
+            events.push(Event::SourceProblems { source: Source::Manifests, problems });
+        }
+        events
+    }
+}
+
+impl File {
+    fn add(&mut self, name: &str, reference: ObjectRef, object: Object) {
+        if self.objects.contains_key(&reference) {
+            self.problems.push(duplicate(&reference, name, name));
+        } else {
+            self.objects.insert(reference, object);
+        }
+    }
+}
+
+/// Which of a file's former objects outlive its new content.
+enum Keep {
+    Named(BTreeSet<ObjectRef>),
+    /// A document cannot be read at all: it could be any of them.
+    All,
+}
+
+impl Keep {
+    fn widen(&mut self, object: Option<ObjectRef>) {
+        match (&mut *self, object) {
+            (Keep::Named(named), Some(object)) => drop(named.insert(object)),
+            (Keep::Named(_), None) => *self = Keep::All,
+            (Keep::All, _) => {}
+        }
+    }
+
+    fn holds(&self, object: &ObjectRef) -> bool {
+        match self {
+            Keep::Named(named) => named.contains(object),
+            Keep::All => true,
+        }
+    }
+}
+
+fn deleted(reference: &ObjectRef) -> Event {
+    match reference.kind {
+        ObjectKind::Service => Event::ServiceDeleted(reference.name.clone()),
+        ObjectKind::EndpointSlice => Event::SliceDeleted(reference.name.clone()),
+    }
+}
+
+fn duplicate(object: &ObjectRef, first: &str, second: &str) -> Problem {
+    let message = if first == second {
+        "is there twice; the first document holds".to_owned()
+    } else {
+        format!("is in {first} as well, which comes first by name and holds")
+    };
+    Problem::error(message, "keep one of the two").about(object.clone()).at(second)
+}
+
+/// What every object has.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Header {
+    api_version: String,
+    kind: String,
+    metadata: HeaderMetadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct HeaderMetadata {
+    name: String,
+    namespace: Option<String>,
+}
+
+const MEND: &str = "correct it; until then its last good state holds";
+
+fn outcome(file: &str, document: Document) -> Outcome {
+    let Document { place, text, content } = document;
+    let place = if place.is_empty() { file.to_owned() } else { format!("{file}: {place}") };
+    let broken = |object: Option<ObjectRef>, misfit: Misfit| {
+        let problem = Problem::error(misfit.message, MEND).at(&place).field(misfit.field);
+        let problem = Problem { object: object.clone(), ..problem };
+        Outcome::Broken { object, problem }
+    };
+    let value = match content {
+        Ok(value) => value,
+        Err(message) => return broken(None, Misfit { field: String::new(), message }),
+    };
+    let header: Header = match typed(value.clone(), text.as_ref()) {
+        Ok(header) => header,
+        Err(misfit) => return broken(None, misfit),
+    };
+    let kind = match (header.api_version.as_str(), header.kind.as_str()) {
+        ("v1", "Service") => ObjectKind::Service,
+        ("discovery.k8s.io/v1", "EndpointSlice") => ObjectKind::EndpointSlice,
+        ("", _) | (_, "") => {
+            let message = "has no apiVersion or no kind, so it is no Kubernetes object".to_owned();
+            return broken(None, Misfit { field: String::new(), message });
+        }
+        (version, kind) => return Outcome::Ignored(other_kind(version, kind).at(&place)),
+    };
+    if header.metadata.name.is_empty() {
+        let message = "is missing; every object needs a name".to_owned();
+        return broken(None, Misfit { field: "metadata.name".to_owned(), message });
+    }
+    let namespace = header.metadata.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or("default");
+    let object = ObjectRef { kind, name: ObjectName::new(namespace, &header.metadata.name) };
+    let origin = Origin { object: &object, place: &place };
+    let converted = match kind {
+        ObjectKind::Service => typed::<Service>(value, text.as_ref())
+            .and_then(|service| convert::service(service, origin))
+            .map(|converted| good(&object, converted, Object::Service)),
+        ObjectKind::EndpointSlice => typed::<EndpointSlice>(value, text.as_ref())
+            .and_then(|slice| convert::slice(slice, origin))
+            .map(|converted| good(&object, converted, Object::Slice)),
+    };
+    converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
+}
+
+fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) -> Object) -> Outcome {
+    match converted {
+        Converted::Object(spec) => Outcome::Good(object.clone(), wrap(spec)),
+        Converted::LeftAlone(problem) => Outcome::Ignored(problem),
+    }
+}
+
+fn other_kind(version: &str, kind: &str) -> Problem {
+    let message = format!("{kind} ({version}) is ignored: only Service (v1) and EndpointSlice (discovery.k8s.io/v1) count");
+    Problem::note(message, "nothing, or move it elsewhere")
+}

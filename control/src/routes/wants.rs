@@ -1,0 +1,101 @@
+//! Whom to keep resolved, and when the kernel must be asked.
+//!
+//! Packets that bypass the kernel leave its neighbour entries looking idle, so everything in use is asked for
+//! again every [`REFRESH`] (FAILURES D14); what is missing, every [`RETRY`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use maglane_shared::addr::Addr;
+use maglane_shared::next_hop::PortIndex;
+
+use super::neighbors::Freshness;
+use crate::effect::NeighborRef;
+
+pub(super) const REFRESH: Duration = Duration::from_secs(15);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// A neighbour that only workers asked for is kept fresh this long after they last did.
+const KEEP_ASKED: Duration = Duration::from_secs(600);
+/// Most such neighbours; what is past it is dropped until room is made.
+const MAX_ASKED: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    backends: Arc<BTreeSet<Addr>>,
+    /// By workers, with the time they last did.
+    asked: BTreeMap<(PortIndex, Addr), Duration>,
+    /// When the kernel was last made to look.
+    looked: BTreeMap<(PortIndex, Addr), Duration>,
+}
+
+impl Wants {
+    pub fn backends(&self) -> &BTreeSet<Addr> {
+        &self.backends
+    }
+
+    pub fn asked(&self) -> impl Iterator<Item = (PortIndex, Addr)> {
+        self.asked.keys().copied()
+    }
+
+    /// Says whether they are others than before.
+    pub fn set_backends(&mut self, backends: Arc<BTreeSet<Addr>>) -> bool {
+        let changed = !Arc::ptr_eq(&backends, &self.backends) && backends != self.backends;
+        self.backends = backends;
+        changed
+    }
+
+    /// Says whether this is a new wish.
+    pub fn ask_for(&mut self, port: PortIndex, addr: Addr, now: Duration) -> bool {
+        let known = self.asked.contains_key(&(port, addr));
+        if known || self.asked.len() < MAX_ASKED {
+            self.asked.insert((port, addr), now);
+        }
+        !known && self.asked.len() <= MAX_ASKED && self.asked.contains_key(&(port, addr))
+    }
+
+    /// Nobody answers: what only a worker asked for is given up, it will ask again.
+    pub fn failed(&mut self, port: PortIndex, addr: Addr) {
+        self.asked.remove(&(port, addr));
+    }
+
+    /// The kernel forgot it: due at once.
+    pub fn ask_again(&mut self, port: PortIndex, addr: Addr) {
+        self.looked.remove(&(port, addr));
+    }
+
+    /// Whom to ask for now, of the `hops` in use; they count as asked for.
+    pub fn due(
+        &mut self,
+        now: Duration,
+        hops: impl Iterator<Item = (PortIndex, Addr)>,
+        state: impl Fn(PortIndex, Addr) -> Option<(u32, Freshness)>,
+    ) -> Vec<NeighborRef> {
+        let mut looked = BTreeMap::new();
+        let mut due = vec![];
+        for (port, addr) in hops {
+            let Some((interface, freshness)) = state(port, addr) else { continue };
+            let wait = match freshness {
+                Freshness::Fixed => continue,
+                Freshness::Resolved => REFRESH,
+                Freshness::Missing => RETRY,
+            };
+            let last = self.looked.get(&(port, addr)).copied();
+            if last.is_some_and(|last| now.saturating_sub(last) < wait) {
+                looked.extend(last.map(|last| ((port, addr), last)));
+                continue;
+            }
+            looked.insert((port, addr), now);
+            due.push(NeighborRef { port, interface, addr });
+        }
+        self.looked = looked;
+        due
+    }
+
+    /// Forgets workers' old wishes; says whether there were any.
+    pub fn expire(&mut self, now: Duration) -> bool {
+        let before = self.asked.len();
+        self.asked.retain(|_, last| now.saturating_sub(*last) < KEEP_ASKED);
+        self.asked.len() != before
+    }
+}

@@ -1,0 +1,259 @@
+//! The controller: `(events, now) -> effects`. Pure; time is an argument (since start, monotonic).
+//!
+//! The one place for the order of things (invariant 6). A VIP is steered only once every worker runs a table
+//! that has it, and has had it in every table since; a VIP that goes is un-steered first, and its ports stay
+//! in the table until the answer is there. Nothing is published before the kernel's routes are known, nor,
+//! after a restart of the control side alone, before every source has told all it has (invariant 7).
+
+mod problems;
+mod steering;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use maglane_shared::addr::Addr;
+use maglane_shared::table::{ForwardingTable, Generation};
+
+use crate::catalog::Catalog;
+use crate::compile::{CompileSettings, Compiler, Work};
+use crate::effect::{Effect, PortSpan, SteerPlan};
+use crate::event::{Event, Source};
+use crate::model::ObjectName;
+use crate::plan::{Plan, PlanSettings, PlannedPort, ServicePlan, plan_service};
+use crate::problem::Problem;
+use crate::routes::RouteStore;
+use crate::store::Store;
+
+use problems::Complaints;
+use steering::Steering;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--interface`, in order.
+    pub interfaces: Vec<Box<str>>,
+    pub workers: u16,
+    pub plan: PlanSettings,
+    pub compile: CompileSettings,
+    /// `--snat-address` with `--snat-ports`.
+    pub nat_returns: BTreeMap<Addr, PortSpan>,
+}
+
+/// Where an earlier controller of this process left off; the default for the first.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// The last one published.
+    pub generation: Generation,
+    /// The last one asked for.
+    pub steered: SteerPlan,
+}
+
+#[derive(Debug)]
+pub struct Controller {
+    settings: Settings,
+    store: Store,
+    routes: RouteStore,
+    compiler: Compiler,
+    steering: Steering,
+    complaints: Complaints,
+    /// Services to plan anew.
+    dirty: BTreeSet<ObjectName>,
+    services: BTreeMap<ObjectName, ServicePlan>,
+    plan: Plan,
+    /// What the table was last made of.
+    ports: Vec<Arc<PlannedPort>>,
+    generation: Generation,
+    /// By worker.
+    running: Vec<Generation>,
+    synced: BTreeSet<Source>,
+    resumed: bool,
+    catalog: Option<Arc<Catalog>>,
+}
+
+impl Controller {
+    pub fn new(settings: Settings, resume: Resume) -> Controller {
+        Controller {
+            store: Store::default(),
+            routes: RouteStore::new(settings.interfaces.clone()),
+            compiler: Compiler::new(settings.compile.clone()),
+            complaints: Complaints::default(),
+            dirty: BTreeSet::new(),
+            services: BTreeMap::new(),
+            plan: Plan::default(),
+            ports: vec![],
+            generation: resume.generation,
+            running: vec![Generation(0); usize::from(settings.workers)],
+            synced: BTreeSet::new(),
+            resumed: resume.generation != Generation(0),
+            steering: Steering::new(resume.steered),
+            catalog: None,
+            settings,
+        }
+    }
+
+    /// One event and all that follows from it. `now` is the time since start.
+    pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
+        self.step_all([event], now)
+    }
+
+    /// Several events at once: one table for all of them.
+    pub fn step_all(&mut self, events: impl IntoIterator<Item = Event>, now: Duration) -> Vec<Effect> {
+        for event in events {
+            self.apply(event, now);
+        }
+        self.settle(now)
+    }
+
+    /// What [`Effect::Publish`] is about.
+    pub fn table(&self) -> Arc<ForwardingTable> {
+        Arc::clone(self.compiler.table())
+    }
+
+    /// What is served, for the metrics page and the admin socket.
+    pub fn catalog(&mut self) -> Arc<Catalog> {
+        let make = || {
+            Arc::new(Catalog {
+                generation: self.generation,
+                running: self.running.clone(),
+                ports: self.compiler.ports().cloned().collect(),
+                steered: self.steering.confirmed().vips.clone(),
+                problems: self.complaints.all().cloned().collect(),
+                synced: self.synced.clone(),
+            })
+        };
+        Arc::clone(self.catalog.get_or_insert_with(make))
+    }
+
+    /// What the next controller of this process must know, should this one fail.
+    pub fn resume(&self) -> Resume {
+        Resume { generation: self.generation, steered: self.steering.latest().clone() }
+    }
+
+    /// What the last publication had to make.
+    pub fn work(&self) -> Work {
+        self.compiler.work()
+    }
+
+    fn apply(&mut self, event: Event, now: Duration) {
+        let routes = &mut self.routes;
+        match event {
+            Event::ServiceApplied(spec) => self.dirty.extend(self.store.apply_service(*spec)),
+            Event::ServiceDeleted(name) => self.dirty.extend(self.store.delete_service(&name)),
+            Event::SliceApplied(spec) => self.dirty.extend(self.store.apply_slice(*spec)),
+            Event::SliceDeleted(name) => self.dirty.extend(self.store.delete_slice(&name)),
+            Event::SourceSynced(source) => {
+                self.synced.insert(source);
+                self.catalog = None;
+            }
+            Event::SourceProblems { source, problems } => self.complaints.of_source(source, problems),
+            Event::LinksRead(links) => routes.links_read(links),
+            Event::AddressesRead(addresses) => routes.addresses_read(addresses),
+            Event::RoutesRead(all) => routes.routes_read(all),
+            Event::NeighborsRead(neighbors) => routes.neighbors_read(neighbors),
+            Event::NeighborChanged(neighbor) => routes.neighbor_changed(neighbor),
+            Event::NeighborRemoved { interface, addr } => routes.neighbor_removed(interface, addr),
+            Event::NeighborWanted { port, addr } => routes.neighbor_wanted(port, addr, now),
+            Event::WorkerGeneration { worker, generation } => self.worker_runs(worker, generation),
+            Event::Steered { revision } => {
+                self.steering.done(revision);
+                self.catalog = None;
+            }
+            Event::SteerFailed { revision, reason } => self.steering.failed(revision, reason),
+            Event::Tick => self.steering.retry(),
+        }
+    }
+
+    fn worker_runs(&mut self, worker: u16, generation: Generation) {
+        if let Some(running) = self.running.get_mut(usize::from(worker)).filter(|running| **running != generation) {
+            *running = generation;
+            self.catalog = None;
+        }
+    }
+
+    fn settle(&mut self, now: Duration) -> Vec<Effect> {
+        let mut effects = vec![];
+        self.replan();
+        if self.may_act() {
+            // First: what is un-steered here may still be in the table for a while, never the other way round.
+            effects.extend(self.steer().map(Effect::Steer));
+            effects.extend(self.publish().map(Effect::Publish));
+            let due = self.routes.due(now);
+            if !due.is_empty() {
+                effects.push(Effect::ResolveNeighbors(due));
+            }
+        }
+        effects.extend(self.report());
+        effects
+    }
+
+    fn may_act(&self) -> bool {
+        self.synced.contains(&Source::Kernel) && (!self.resumed || self.synced.contains(&Source::Manifests))
+    }
+
+    fn replan(&mut self) {
+        if self.dirty.is_empty() {
+            return;
+        }
+        for name in std::mem::take(&mut self.dirty) {
+            let before = self.services.remove(&name);
+            let Some(service) = self.store.service(&name) else { continue };
+            let plan = plan_service(service, &self.store.slices_of(&name), &self.settings.plan);
+            let plan = match &before {
+                Some(before) => plan.sharing(before),
+                None => plan,
+            };
+            self.services.insert(name, plan);
+        }
+        self.plan = Plan::merge(self.services.values());
+    }
+
+    fn steer(&mut self) -> Option<SteerPlan> {
+        let running = self.running.iter().copied().min().unwrap_or_default();
+        self.steering.next(&self.plan, running, &self.settings.nat_returns, self.routes.local())
+    }
+
+    fn publish(&mut self) -> Option<Generation> {
+        let wanted: BTreeSet<Addr> = self.plan.ports.iter().map(|port| port.key.addr).collect();
+        let leaving: BTreeSet<Addr> = self.steering.possible().difference(&wanted).copied().collect();
+        let retained: Vec<Arc<PlannedPort>> = self
+            .compiler
+            .ports()
+            .filter(|port| leaving.contains(&port.planned.key.addr))
+            .map(|port| Arc::clone(&port.planned))
+            .collect();
+        if leaving.iter().any(|addr| retained.iter().all(|port| port.key.addr != *addr)) {
+            // Steered by an earlier controller, unknown to this one: un-steering must be done first.
+            return None;
+        }
+        let ports: Vec<Arc<PlannedPort>> = self.plan.ports.iter().cloned().chain(retained).collect();
+        let same_ports = same_arcs(&ports, &self.ports);
+        if !same_ports {
+            let backends = ports.iter().flat_map(|port| &port.backends).map(|backend| backend.addr);
+            self.routes.set_backends(Arc::new(backends.collect()));
+        }
+        let routes = self.routes.table();
+        if same_ports && self.generation != Generation(0) && Arc::ptr_eq(&routes, &self.table().routes) {
+            return None;
+        }
+        self.generation = Generation(self.generation.0 + 1);
+        self.compiler.compile(&ports, &routes, self.generation);
+        self.ports = ports;
+        self.steering.published(&self.compiler, self.generation);
+        self.catalog = None;
+        Some(self.generation)
+    }
+
+    fn report(&mut self) -> Option<Effect> {
+        let own: [Vec<Problem>; 3] =
+            [self.compiler.problems(), self.routes.problems(), self.steering.problem().into_iter().collect()];
+        let (appeared, cleared) = self.complaints.settle(&self.plan.problems, own.concat())?;
+        self.catalog = None;
+        Some(Effect::Report { appeared, cleared })
+    }
+}
+
+fn same_arcs(a: &[Arc<PlannedPort>], b: &[Arc<PlannedPort>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}

@@ -1,0 +1,160 @@
+//! What is steered, what may be, and since when the workers' tables have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use maglane_shared::addr::{Addr, VipKey};
+use maglane_shared::service::ForwardingMode;
+use maglane_shared::table::{Generation, ServiceTable};
+
+use crate::compile::{CompiledPort, Compiler};
+use crate::effect::{PortSpan, SteerPlan};
+use crate::plan::Plan;
+use crate::problem::Problem;
+
+/// For each key of the newest table, the first generation of the unbroken run of tables that have it.
+#[derive(Debug)]
+struct Presence<K>(BTreeMap<K, Generation>);
+
+impl<K: Ord + Copy> Presence<K> {
+    fn update(&mut self, present: BTreeSet<K>, generation: Generation) {
+        self.0.retain(|key, _| present.contains(key));
+        for key in present {
+            self.0.entry(key).or_insert(generation);
+        }
+    }
+
+    /// Does every table from `generation` on have it?
+    fn since(&self, key: &K, generation: Generation) -> bool {
+        self.0.get(key).is_some_and(|born| *born <= generation)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Steering {
+    vips: Presence<Addr>,
+    dnat_endpoints: Presence<VipKey>,
+    /// The table those are about.
+    seen: Option<Arc<ServiceTable>>,
+    confirmed: SteerPlan,
+    /// Addresses of plans that were sent since and may be partly in force.
+    attempted: BTreeSet<Addr>,
+    in_flight: Option<SteerPlan>,
+    revision: u64,
+    failure: Option<String>,
+    /// After a failure nothing is sent before the next tick.
+    resting: bool,
+}
+
+impl Steering {
+    pub fn new(confirmed: SteerPlan) -> Steering {
+        Steering {
+            vips: Presence(BTreeMap::new()),
+            dnat_endpoints: Presence(BTreeMap::new()),
+            seen: None,
+            revision: confirmed.revision,
+            confirmed,
+            attempted: BTreeSet::new(),
+            in_flight: None,
+            failure: None,
+            resting: false,
+        }
+    }
+
+    pub fn confirmed(&self) -> &SteerPlan {
+        &self.confirmed
+    }
+
+    /// The last plan that was sent.
+    pub fn latest(&self) -> &SteerPlan {
+        self.in_flight.as_ref().unwrap_or(&self.confirmed)
+    }
+
+    /// Every address that an interface may be steering now.
+    pub fn possible(&self) -> BTreeSet<Addr> {
+        self.confirmed.vips.union(&self.attempted).copied().collect()
+    }
+
+    pub fn published(&mut self, compiler: &Compiler, generation: Generation) {
+        let services = &compiler.table().services;
+        if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, services)) {
+            return;
+        }
+        self.vips.update(services.addrs().iter().copied().collect(), generation);
+        let dnat = compiler.ports().filter(|port| port.planned.mode == ForwardingMode::Dnat);
+        self.dnat_endpoints.update(dnat.flat_map(CompiledPort::endpoints).collect(), generation);
+        self.seen = Some(Arc::clone(services));
+    }
+
+    /// The next plan to send, when another one is wanted than the last. `running` is the oldest generation
+    /// that any worker runs.
+    pub fn next(
+        &mut self,
+        plan: &Plan,
+        running: Generation,
+        nat_returns: &BTreeMap<Addr, PortSpan>,
+        local: &BTreeSet<Addr>,
+    ) -> Option<SteerPlan> {
+        if self.in_flight.is_some() || self.resting {
+            return None;
+        }
+        let wanted = self.wanted(plan, running, nat_returns, local);
+        if self.failure.is_none() && wanted.same_set(&self.confirmed) {
+            return None;
+        }
+        self.revision += 1;
+        let wanted = SteerPlan { revision: self.revision, ..wanted };
+        self.attempted.extend(&wanted.vips);
+        self.in_flight = Some(wanted.clone());
+        Some(wanted)
+    }
+
+    fn wanted(
+        &self,
+        plan: &Plan,
+        running: Generation,
+        nat_returns: &BTreeMap<Addr, PortSpan>,
+        local: &BTreeSet<Addr>,
+    ) -> SteerPlan {
+        let ports = plan.ports.iter().filter(|port| self.vips.since(&port.key.addr, running));
+        let mut wanted = SteerPlan { local: local.clone(), ..SteerPlan::default() };
+        for port in ports {
+            wanted.vips.insert(port.key.addr);
+            match port.mode {
+                ForwardingMode::Nat if wanted.nat_returns.is_empty() => wanted.nat_returns = nat_returns.clone(),
+                ForwardingMode::Dnat => {
+                    let protocol = port.key.protocol;
+                    let endpoints = port.backends.iter().map(|b| VipKey { addr: b.addr, port: b.port, protocol });
+                    wanted.dnat_returns.extend(endpoints.filter(|e| self.dnat_endpoints.since(e, running)));
+                }
+                ForwardingMode::Nat | ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue => {}
+            }
+        }
+        wanted
+    }
+
+    pub fn done(&mut self, revision: u64) {
+        if let Some(plan) = self.in_flight.take_if(|plan| plan.revision == revision) {
+            self.confirmed = plan;
+            self.attempted.clear();
+            self.failure = None;
+        }
+    }
+
+    pub fn failed(&mut self, revision: u64, reason: String) {
+        if self.in_flight.take_if(|plan| plan.revision == revision).is_some() {
+            self.failure = Some(reason);
+            self.resting = true;
+        }
+    }
+
+    pub fn retry(&mut self) {
+        self.resting = false;
+    }
+
+    pub fn problem(&self) -> Option<Problem> {
+        let reason = self.failure.as_ref()?;
+        let remedy = "it is tried again every second; new VIPs wait for it, the others go on";
+        Some(Problem::error(format!("the steering program cannot be updated: {reason}"), remedy))
+    }
+}

@@ -1,0 +1,123 @@
+//! Objects for tests, in a line each.
+
+use std::collections::BTreeMap;
+
+use maglane_shared::addr::{Addr, MacAddr, Protocol};
+use maglane_shared::service::ForwardingMode;
+
+use crate::model::{
+    EndpointSliceSpec, EndpointSpec, ObjectName, PortProtocol, PortSpec, Readiness, ServiceSpec, Setting, SlicePort,
+};
+use crate::routes::{Link, Neighbor, NeighborState, Route, RouteHop, Table, Way};
+
+pub fn addr(text: &str) -> Addr {
+    text.parse().unwrap()
+}
+
+pub fn name(name: &str) -> ObjectName {
+    ObjectName::new("default", name)
+}
+
+pub struct ServiceBuilder(ServiceSpec);
+
+/// A Service in `default` with TCP port 80, unnamed, on these VIPs (joined by commas).
+pub fn service(service: &str, vips: &str) -> ServiceBuilder {
+    ServiceBuilder(ServiceSpec {
+        name: name(service),
+        created: None,
+        ports: vec![port("", "TCP", 80)],
+        vips: Setting::Valid(vips.split(',').map(addr).collect()),
+        mode: Setting::Unset,
+        hash_inputs: Setting::Unset,
+        weights: Setting::Unset,
+        problems: vec![],
+    })
+}
+
+impl ServiceBuilder {
+    pub fn mode(mut self, mode: ForwardingMode) -> Self {
+        self.0.mode = Setting::Valid(mode);
+        self
+    }
+
+    pub fn ports(mut self, ports: Vec<PortSpec>) -> Self {
+        self.0.ports = ports;
+        self
+    }
+
+    pub fn created(mut self, created: i64) -> Self {
+        self.0.created = Some(created);
+        self
+    }
+
+    pub fn weights<const N: usize>(mut self, weights: [(&str, u16); N]) -> Self {
+        let weights: BTreeMap<Addr, u16> = weights.into_iter().map(|(a, weight)| (addr(a), weight)).collect();
+        self.0.weights = Setting::Valid(weights);
+        self
+    }
+
+    pub fn build(self) -> ServiceSpec {
+        self.0
+    }
+}
+
+pub fn protocol(protocol: &str) -> PortProtocol {
+    match protocol {
+        "TCP" => PortProtocol::Balanced(Protocol::Tcp),
+        "UDP" => PortProtocol::Balanced(Protocol::Udp),
+        other => PortProtocol::Unsupported(other.into()),
+    }
+}
+
+pub fn port(name: &str, proto: &str, port: u16) -> PortSpec {
+    PortSpec { name: name.into(), protocol: protocol(proto), port, target: None }
+}
+
+pub fn endpoint(a: &str) -> EndpointSpec {
+    EndpointSpec { addr: addr(a), readiness: Readiness::Ready, uid: "".into() }
+}
+
+/// TCP port 80, unnamed; the family is that of the first endpoint.
+pub fn slice(slice: &str, service: &str, endpoints: Vec<EndpointSpec>) -> EndpointSliceSpec {
+    EndpointSliceSpec {
+        name: name(slice),
+        service: name(service),
+        family: endpoints.first().map_or(addr("0.0.0.0"), |e| e.addr).family(),
+        ports: Some(vec![slice_port("", "TCP", 80)]),
+        endpoints,
+        problems: vec![],
+    }
+}
+
+pub fn slice_port(name: &str, proto: &str, port: u16) -> SlicePort {
+    SlicePort { name: name.into(), protocol: protocol(proto), port: Some(port) }
+}
+
+pub fn mac(last: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, last])
+}
+
+pub fn link(index: u32, name: &str) -> Link {
+    Link { index, name: name.into(), mac: mac(index as u8), mtu: 1500, up: true }
+}
+
+pub fn route(prefix: &str, hops: &[(u32, Option<&str>)]) -> Route {
+    let (network, prefix_len) = prefix.split_once('/').unwrap();
+    let hops = hops.iter().map(|(interface, gateway)| RouteHop {
+        interface: *interface,
+        gateway: gateway.map(addr),
+        weight: 1,
+    });
+    Route {
+        table: Table::Main,
+        network: addr(network),
+        prefix_len: prefix_len.parse().unwrap(),
+        priority: 0,
+        mtu: None,
+        way: Way::Hops(hops.collect()),
+    }
+}
+
+pub fn neighbor(interface: u32, a: &str, last: u8) -> Neighbor {
+    Neighbor { interface, addr: addr(a), state: NeighborState::Resolved(mac(last)) }
+}
