@@ -1,12 +1,13 @@
 //! What a worker remembers of its flows: which backend, in what state, when last seen.
 //!
 //! ```text
-//!   hash ─low bits─► tags   [t0 t1 .. t7]      16 bytes a bucket: a miss costs this line alone
+//!   hash ─low bits─► tags   [t0 t1 .. t7] x 4  four buckets a cache line: a miss costs this line alone
 //!        ─high 16──► tag ───────┐ equal
 //!                               ▼
-//!                    entries [e0 e1 .. e7]     64 bytes an entry: a hit costs one line more
+//!                    entries [e0 e1 .. e7] x 4  64 bytes an entry: a hit costs one line more
 //! ```
-//! Fixed size, no allocation after [`FlowTable::new`], one owner, no clock. A full bucket gives way in this
+//! A flow lies in its home bucket or, when that was full, in one of the three on the same line.
+//! Fixed size, no allocation after [`FlowTable::new`], one owner, no clock. When all are full, one gives way in this
 //! order: expired, closed, SYN-sent (oldest first), and to a datagram also the oldest datagram. An
 //! established flow is never evicted (FAILURES D21); the newcomer is then steered by Maglev alone.
 
@@ -24,8 +25,10 @@ use crate::returns::ReturnSlot;
 
 pub use state::Segment;
 
-/// Entries of a bucket.
+/// Entries of a bucket: what one 128-bit comparison searches.
 pub const WAYS: usize = 8;
+/// Buckets whose tags share a cache line; together they are nearly never full before the table is.
+const NEIGHBORS: usize = 4;
 
 /// A flow's identity inside one table; protocol, VIP and port are the service's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,9 +68,15 @@ pub struct FlowEntry {
 
 const _: () = assert!(size_of::<FlowEntry>() == 64);
 
+/// The tags of a bucket; [`VACANT`] where there is no entry.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(16))]
 struct Tags([u16; WAYS]);
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct TagLine([Tags; NEIGHBORS]);
+
+const _: () = assert!(size_of::<TagLine>() == 64);
 
 const VACANT: u16 = 0;
 
@@ -75,14 +84,14 @@ const VACANT: u16 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowIndex(u32);
 
-/// Every entry of the bucket is worth more than the newcomer.
+/// Every entry in reach is worth more than the newcomer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketFull;
 
 /// See the module's head.
 #[derive(Debug)]
 pub struct FlowTable {
-    tags: Box<[Tags]>,
+    tags: Box<[TagLine]>,
     entries: Box<[FlowEntry]>,
     bucket_mask: u32,
     timeouts: Timeouts,
@@ -92,16 +101,16 @@ pub struct FlowTable {
 }
 
 impl FlowTable {
-    /// Room for `capacity` flows, rounded up to a power of two of at least one bucket.
+    /// Room for `capacity` flows, rounded up to a power of two of at least one line of buckets.
     pub fn new(capacity: usize, timeouts: Timeouts) -> Self {
-        let capacity = capacity.next_power_of_two().max(WAYS);
+        let capacity = capacity.next_power_of_two().max(WAYS * NEIGHBORS);
         let buckets = capacity / WAYS;
         let mut entries = Vec::with_capacity(capacity);
         // Before the first touch: the kernel then hands out huge pages at once (a quarter of the TLB misses).
         maglane_xsk::advise_huge_pages(entries.spare_capacity_mut());
         entries.resize(capacity, FlowEntry::VACANT);
         FlowTable {
-            tags: vec![Tags::default(); buckets].into_boxed_slice(),
+            tags: vec![TagLine::default(); buckets / NEIGHBORS].into_boxed_slice(),
             entries: entries.into_boxed_slice(),
             bucket_mask: (buckets - 1) as u32,
             timeouts,
@@ -119,34 +128,36 @@ impl FlowTable {
     }
 
     pub fn buckets(&self) -> usize {
-        self.tags.len()
+        self.bucket_mask as usize + 1
     }
 
     /// Asks for the line that [`Self::find`] reads first.
     #[inline]
     pub fn prefetch_tags(&self, hash: FlowHash) {
-        maglane_xsk::prefetch_ref(&self.tags[self.bucket(hash)]);
+        maglane_xsk::prefetch_ref(&self.tags[self.home(hash) / NEIGHBORS]);
     }
 
-    /// Asks for the line that [`Self::find`] reads second; reads the first.
+    /// Asks for the line that [`Self::find`] reads second, or that [`Self::insert`] is going to write;
+    /// reads the first.
     #[inline]
     pub fn prefetch_entry(&self, hash: FlowHash) {
-        let bucket = self.bucket(hash);
-        let ways = self.tags[bucket].equal(tag_of(hash)) | 1 << WAYS;
-        let way = ways.trailing_zeros() as usize;
-        maglane_xsk::prefetch_ref(&self.entries[bucket * WAYS + way % WAYS]);
+        if let Some(at) = self.way(hash, tag_of(hash)).or_else(|| self.way(hash, VACANT)) {
+            maglane_xsk::prefetch_ref(&self.entries[at]);
+        }
     }
 
     #[inline]
     pub fn find(&self, hash: FlowHash, id: &FlowId) -> Option<FlowIndex> {
-        let bucket = self.bucket(hash);
-        let mut ways = self.tags[bucket].equal(tag_of(hash));
-        while ways != 0 {
-            let at = bucket * WAYS + ways.trailing_zeros() as usize;
-            if self.entries[at].id == *id {
-                return Some(FlowIndex(at as u32));
+        let tag = tag_of(hash);
+        for bucket in self.reach(hash) {
+            let mut ways = self.tags(bucket).equal(tag);
+            while ways != 0 {
+                let at = bucket * WAYS + ways.trailing_zeros() as usize;
+                if self.entries[at].id == *id {
+                    return Some(FlowIndex(at as u32));
+                }
+                ways &= ways - 1;
             }
-            ways &= ways - 1;
         }
         None
     }
@@ -170,24 +181,25 @@ impl FlowTable {
         now: Tick,
         refresh: impl FnMut(&mut FlowEntry),
     ) -> Result<(FlowIndex, Option<FlowEntry>), BucketFull> {
-        let bucket = self.bucket(hash);
-        let vacant = self.tags[bucket].equal(VACANT);
-        let (way, evicted) = if vacant != 0 {
-            self.len += 1;
-            (vacant.trailing_zeros() as usize, None)
-        } else {
-            let way = self.victim(bucket, entry.state, now, refresh).ok_or(BucketFull)?;
-            (way, Some(self.entries[bucket * WAYS + way]))
+        let (at, evicted) = match self.way(hash, VACANT) {
+            Some(at) => {
+                self.len += 1;
+                (at, None)
+            }
+            None => {
+                let at = self.victim(hash, entry.state, now, refresh).ok_or(BucketFull)?;
+                (at, Some(self.entries[at]))
+            }
         };
-        self.tags[bucket].0[way] = tag_of(hash);
-        self.entries[bucket * WAYS + way] = entry;
-        Ok((FlowIndex((bucket * WAYS + way) as u32), evicted))
+        self.set_tag(at, tag_of(hash));
+        self.entries[at] = entry;
+        Ok((FlowIndex(at as u32), evicted))
     }
 
     /// Forgets an entry and gives it.
     pub fn remove(&mut self, at: FlowIndex) -> FlowEntry {
         let at = at.0 as usize;
-        self.tags[at / WAYS].0[at % WAYS] = VACANT;
+        self.set_tag(at, VACANT);
         self.len -= 1;
         self.entries[at]
     }
@@ -200,10 +212,10 @@ impl FlowTable {
         mut refresh: impl FnMut(&mut FlowEntry),
         mut gone: impl FnMut(&FlowEntry),
     ) {
-        for _ in 0..buckets.min(self.tags.len()) {
+        for _ in 0..buckets.min(self.buckets()) {
             let bucket = self.cursor as usize;
             self.cursor = (self.cursor + 1) & self.bucket_mask;
-            let mut held = !self.tags[bucket].equal(VACANT) & 0xff;
+            let mut held = !self.tags(bucket).equal(VACANT) & 0xff;
             while held != 0 {
                 let at = bucket * WAYS + held.trailing_zeros() as usize;
                 held &= held - 1;
@@ -217,34 +229,40 @@ impl FlowTable {
 
     /// The flows of one bucket, for dumps.
     pub fn bucket_entries(&self, bucket: usize) -> impl Iterator<Item = &FlowEntry> {
-        let tags = self.tags.get(bucket).copied().unwrap_or_default();
+        let tags = if bucket < self.buckets() {
+            self.tags(bucket)
+        } else {
+            Tags::default()
+        };
         (0..WAYS)
             .filter(move |&way| tags.0[way] != VACANT)
             .map(move |way| &self.entries[bucket * WAYS + way])
     }
 
-    /// The entry that a newcomer in `state` may replace. A tie goes to the one longest idle.
+    /// The entry that a newcomer in this state may replace: of the first bucket in reach that has one. A tie
+    /// goes to the one longest idle.
     fn victim(
         &mut self,
-        bucket: usize,
+        hash: FlowHash,
         newcomer: FlowState,
         now: Tick,
         mut refresh: impl FnMut(&mut FlowEntry),
     ) -> Option<usize> {
-        let base = bucket * WAYS;
-        let mut best: Option<(Standing, u32, usize)> = None;
-        for way in 0..WAYS {
-            refresh(&mut self.entries[base + way]);
-            let entry = &self.entries[base + way];
-            let Some(standing) = self.standing(entry, newcomer, now) else {
-                continue;
-            };
-            let youth = u32::MAX - now.since(entry.last_seen);
-            if best.is_none_or(|(s, y, _)| (standing, youth) < (s, y)) {
-                best = Some((standing, youth, way));
+        self.reach(hash).find_map(|bucket| {
+            let mut best: Option<(Standing, u32, usize)> = None;
+            for at in bucket * WAYS..(bucket + 1) * WAYS {
+                refresh(&mut self.entries[at]);
+                let entry = &self.entries[at];
+                let Some(standing) = self.standing(entry, newcomer, now) else {
+                    continue;
+                };
+                let youth = u32::MAX - now.since(entry.last_seen);
+                if best.is_none_or(|(s, y, _)| (standing, youth) < (s, y)) {
+                    best = Some((standing, youth, at));
+                }
             }
-        }
-        best.map(|(_, _, way)| way)
+            best.map(|(_, _, at)| at)
+        })
     }
 
     fn standing(&self, entry: &FlowEntry, newcomer: FlowState, now: Tick) -> Option<Standing> {
@@ -272,8 +290,35 @@ impl FlowTable {
     }
 
     #[inline]
-    fn bucket(&self, hash: FlowHash) -> usize {
+    fn home(&self, hash: FlowHash) -> usize {
         (hash.low() & self.bucket_mask) as usize
+    }
+
+    /// The buckets where a flow may lie, its home first.
+    #[inline]
+    fn reach(&self, hash: FlowHash) -> impl Iterator<Item = usize> + use<> {
+        let home = self.home(hash);
+        (0..NEIGHBORS).map(move |step| home ^ step)
+    }
+
+    /// The first entry in reach whose tag is this one.
+    #[inline]
+    fn way(&self, hash: FlowHash, tag: u16) -> Option<usize> {
+        self.reach(hash).find_map(|bucket| {
+            let ways = self.tags(bucket).equal(tag);
+            (ways != 0).then(|| bucket * WAYS + ways.trailing_zeros() as usize)
+        })
+    }
+
+    #[inline]
+    fn tags(&self, bucket: usize) -> Tags {
+        self.tags[bucket / NEIGHBORS].0[bucket % NEIGHBORS]
+    }
+
+    #[inline]
+    fn set_tag(&mut self, at: usize, tag: u16) {
+        let bucket = at / WAYS;
+        self.tags[bucket / NEIGHBORS].0[bucket % NEIGHBORS].0[at % WAYS] = tag;
     }
 }
 

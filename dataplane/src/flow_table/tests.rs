@@ -31,7 +31,7 @@ fn entry(client: u32, state: FlowState, now: Tick) -> FlowEntry {
 
 /// Few buckets and few tags, so that everything collides.
 fn hash(client: u32) -> FlowHash {
-    FlowHash(u64::from(client % 3) << 32 | u64::from(client / 3 % 4))
+    FlowHash(u64::from(client % 3) << 32 | u64::from(client / 3 % 8))
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ fn op() -> impl Strategy<Value = Op> {
         FlowState::Datagram,
     ];
     prop_oneof![
-        8 => (0..96u32, prop::sample::select(&STATES[..])).prop_map(|(c, s)| Op::Insert(c, s)),
+        12 => (0..96u32, prop::sample::select(&STATES[..])).prop_map(|(c, s)| Op::Insert(c, s)),
         2 => (0..96u32).prop_map(Op::Remove),
         4 => (0..96u32).prop_map(Op::Touch),
         2 => (1..200u32).prop_map(Op::Wait),
@@ -69,8 +69,8 @@ proptest! {
 
     /// The table is a bounded map: what it holds is what was put in, and only what may be evicted goes.
     #[test]
-    fn it_is_a_map_that_forgets_in_order(ops in prop::collection::vec(op(), 1..200)) {
-        let mut table = FlowTable::new(32, TIMEOUTS);
+    fn it_is_a_map_that_forgets_in_order(ops in prop::collection::vec(op(), 1..300)) {
+        let mut table = FlowTable::new(64, TIMEOUTS);
         let mut model: HashMap<u32, (FlowState, Tick)> = HashMap::new();
         let mut now = Tick(u32::MAX - 500);
         for op in ops {
@@ -85,9 +85,9 @@ proptest! {
                             }
                         }
                         Err(BucketFull) => {
-                            let bucket = client / 3 % 4;
-                            let mates = model.iter().filter(|(c, _)| **c / 3 % 4 == bucket);
-                            prop_assert_eq!(mates.count(), WAYS);
+                            let line = client / 3 % 8 / 4;
+                            let mates = model.iter().filter(|(c, _)| **c / 3 % 8 / 4 == line);
+                            prop_assert_eq!(mates.count(), WAYS * NEIGHBORS);
                         }
                     }
                 }
@@ -154,9 +154,51 @@ fn a_flood_of_newcomers_never_evicts_an_established_flow() {
     assert!(table.len() <= 1024);
 }
 
+/// A table takes nearly all of its capacity before any flow finds no room.
+#[test]
+fn established_flows_fit_up_to_three_quarters() {
+    let mut table = FlowTable::new(1 << 14, TIMEOUTS);
+    let mixed = |client: u32| {
+        FlowHash(
+            u64::from(client)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(20),
+        )
+    };
+    let put = |c: u32| {
+        table
+            .insert(
+                mixed(c),
+                entry(c, FlowState::Established, Tick(0)),
+                Tick(0),
+                |_| {},
+            )
+            .is_err()
+    };
+    let refused = (0..3 << 12).map(put).filter(|&refused| refused).count();
+    assert!(refused < 100, "{refused} of {}", 3 << 12);
+}
+
+/// The three other buckets in reach of hash 0 hold flows that stay.
+fn full_but_for_one_bucket() -> FlowTable {
+    let mut table = FlowTable::new(WAYS * NEIGHBORS, TIMEOUTS);
+    for n in 0..(WAYS * (NEIGHBORS - 1)) as u32 {
+        let home = FlowHash(u64::from(n / WAYS as u32 + 1));
+        table
+            .insert(
+                home,
+                entry(500 + n, FlowState::Established, Tick(9)),
+                Tick(9),
+                |_| {},
+            )
+            .unwrap();
+    }
+    table
+}
+
 #[test]
 fn the_victim_is_expired_then_closed_then_the_oldest_syn() {
-    let mut table = FlowTable::new(WAYS, TIMEOUTS);
+    let mut table = full_but_for_one_bucket();
     let states = [
         (FlowState::SynSent, 5),
         (FlowState::SynSent, 3),
@@ -212,6 +254,6 @@ fn what_replies_show_keeps_a_flow_from_being_judged_idle() {
         |e| e.last_seen = Tick(900),
         |_| panic!("still talking"),
     );
-    table.sweep(1, Tick(1900), |_| {}, |e| assert_eq!(e.id, id(1)));
+    table.sweep(4, Tick(1900), |_| {}, |e| assert_eq!(e.id, id(1)));
     assert!(table.is_empty());
 }

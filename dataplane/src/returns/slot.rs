@@ -82,7 +82,8 @@ impl Slot {
         let even = odd.wrapping_add(1);
         fence(Ordering::Release);
         self.last_seen.store(now.0, Ordering::Relaxed);
-        self.note.store(u64::from(even as u8) << 8, Ordering::Relaxed);
+        // A swap, so that a late note on the last tenant comes before it or fails (loom has it no other way).
+        self.note.swap(u64::from(even as u8) << 8, Ordering::Relaxed);
         for (word, value) in self.words.iter().zip(pack(mapping)) {
             word.store(value, Ordering::Relaxed);
         }
