@@ -11,6 +11,7 @@
 //! which it made itself, and ends only processes that it started or that live in those namespaces.
 
 pub mod balancer;
+pub mod bench;
 pub mod capture;
 pub mod check;
 pub mod decap;

@@ -1,5 +1,6 @@
 //! `maglane-rig`: the command line of the rig; one file a subcommand.
 
+mod bench;
 mod capture;
 mod check;
 mod decap;
@@ -43,6 +44,8 @@ enum Command {
     Capture(capture::Capture),
     /// Recompute every checksum of captures; exit 1 when one is bad or a frame is cut.
     Check(check::Check),
+    /// Compare Maglane with bare AF_XDP, the kernel and DPDK, packets a second and losses (root).
+    Bench(bench::Bench),
     /// Send packets of many flows at a rate or as fast as possible (root).
     Blast(traffic::Blast),
     /// Count and drop what arrives, in XDP (root).
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Udp(command) => command.run(),
         Command::Capture(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Blast(command) => command.run(),
         Command::Sink(command) => command.run(),
         Command::Reflect(command) => command.run(),
