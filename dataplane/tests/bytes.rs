@@ -41,7 +41,10 @@ impl Random {
 
     fn port(&mut self) -> u16 {
         // The values at which carries are lost, as often as all others together.
-        [0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff].get(self.below(12)).copied().unwrap_or(self.next() as u16)
+        [0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff]
+            .get(self.below(12))
+            .copied()
+            .unwrap_or(self.next() as u16)
     }
 
     fn addr(&mut self, family: Family) -> Addr {
@@ -60,16 +63,25 @@ impl Random {
     }
 
     fn endpoint(&mut self, family: Family) -> Endpoint {
-        Endpoint { addr: self.addr(family), port: self.port() }
+        Endpoint {
+            addr: self.addr(family),
+            port: self.port(),
+        }
     }
 
     fn bytes(&mut self, max: usize) -> Vec<u8> {
         let fill = [None, Some(0), Some(0xff)][self.below(3)];
-        (0..self.below(max + 1)).map(|_| fill.unwrap_or(self.next() as u8)).collect()
+        (0..self.below(max + 1))
+            .map(|_| fill.unwrap_or(self.next() as u8))
+            .collect()
     }
 
     fn family(&mut self) -> Family {
-        if self.next() & 1 == 0 { Family::V4 } else { Family::V6 }
+        if self.next() & 1 == 0 {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 
     /// An honest TCP or UDP frame of any shape that is let through.
@@ -95,10 +107,18 @@ impl Random {
             (Family::V6, 1) => frame.extension(frame::DESTINATION, &[[1].as_slice(), &[0; 14]].concat()),
             (Family::V4 | Family::V6, _) => frame,
         };
-        let frame = if self.below(3) == 0 { frame.fragmentable() } else { frame };
+        let frame = if self.below(3) == 0 {
+            frame.fragmentable()
+        } else {
+            frame
+        };
         let ttl = 2 + self.below(254) as u8;
         let traffic_class = self.next() as u8;
-        frame.ttl(ttl).traffic_class(traffic_class).id(self.next() as u16).payload(&self.bytes(200))
+        frame
+            .ttl(ttl)
+            .traffic_class(traffic_class)
+            .id(self.next() as u16)
+            .payload(&self.bytes(200))
     }
 }
 
@@ -118,9 +138,12 @@ fn change<T>(frame: &[u8], change: impl FnOnce(&mut Packet<'_>, &Parsed) -> T) -
 
 fn ports(parsed: &Parsed) -> (u16, u16) {
     match parsed.transport {
-        Transport::Tcp { src_port, dst_port, flags: _ } | Transport::Udp { src_port, dst_port } => {
-            (src_port, dst_port)
+        Transport::Tcp {
+            src_port,
+            dst_port,
+            flags: _,
         }
+        | Transport::Udp { src_port, dst_port } => (src_port, dst_port),
         Transport::Icmp(_) | Transport::LaterFragment => panic!("no ports"),
     }
 }
@@ -134,8 +157,12 @@ fn frames_there_and_back(seed: u64) {
         return;
     }
     let (src, dst) = (random.endpoint(family), random.endpoint(family));
-    let (src, dst) =
-        [(Some(src), Some(dst)), (None, Some(dst)), (Some(src), None), (None, None)][random.below(4)];
+    let (src, dst) = [
+        (Some(src), Some(dst)),
+        (None, Some(dst)),
+        (Some(src), None),
+        (None, None),
+    ][random.below(4)];
     let (there, before) = change(&original, |packet, parsed| {
         rewrite(packet, parsed, src, dst);
         decrement_ttl(packet, parsed).unwrap();
@@ -147,13 +174,22 @@ fn frames_there_and_back(seed: u64) {
     assert_eq!(after.dst, dst.map_or(before.dst, |e| e.addr));
     assert_eq!(
         ports(&after),
-        (src.map_or(ports(&before).0, |e| e.port), dst.map_or(ports(&before).1, |e| e.port))
+        (
+            src.map_or(ports(&before).0, |e| e.port),
+            dst.map_or(ports(&before).1, |e| e.port)
+        )
     );
     assert_eq!(after.ttl, before.ttl - 1);
     let (back, ()) = change(&there, |packet, parsed| {
         let (src_port, dst_port) = ports(&before);
-        let src = Endpoint { addr: before.src, port: src_port };
-        let dst = Endpoint { addr: before.dst, port: dst_port };
+        let src = Endpoint {
+            addr: before.src,
+            port: src_port,
+        };
+        let dst = Endpoint {
+            addr: before.dst,
+            port: dst_port,
+        };
         rewrite(packet, parsed, Some(src), Some(dst));
     });
     check(&back);
@@ -177,9 +213,17 @@ fn tunnels_keep_the_inner_packet_to_the_byte() {
         if parse(&original).is_err() {
             continue;
         }
-        let kind = if random.next() & 1 == 0 { TunnelKind::Ipip } else { TunnelKind::Gue };
-        let tunnel =
-            Tunnel { kind, src: random.addr(outer), dst: random.addr(outer), hash: FlowHash(random.next()) };
+        let kind = if random.next() & 1 == 0 {
+            TunnelKind::Ipip
+        } else {
+            TunnelKind::Gue
+        };
+        let tunnel = Tunnel {
+            kind,
+            src: random.addr(outer),
+            dst: random.addr(outer),
+            hash: FlowHash(random.next()),
+        };
         let (wrapped, result) = change(&original, |packet, parsed| encapsulate(packet, parsed, &tunnel));
         assert_eq!(result, Ok(()));
         check(&wrapped);
@@ -196,7 +240,9 @@ fn outer_header(wrapped: &[u8], frame: &Frame, tunnel: &Tunnel) {
     let inner = parse(&frame.bytes()).unwrap();
     let (protocol, l4) = match tunnel.dst.family() {
         Family::V4 => {
-            let header = etherparse::Ipv4HeaderSlice::from_slice(&wrapped[l3..]).unwrap().to_header();
+            let header = etherparse::Ipv4HeaderSlice::from_slice(&wrapped[l3..])
+                .unwrap()
+                .to_header();
             assert_eq!(Addr::from_v4_bytes(header.source), tunnel.src);
             assert_eq!(Addr::from_v4_bytes(header.destination), tunnel.dst);
             assert_eq!(header.dscp.value() << 2 | header.ecn.value(), inner.traffic_class);
@@ -205,7 +251,9 @@ fn outer_header(wrapped: &[u8], frame: &Frame, tunnel: &Tunnel) {
             (header.protocol.0, 20)
         }
         Family::V6 => {
-            let header = etherparse::Ipv6HeaderSlice::from_slice(&wrapped[l3..]).unwrap().to_header();
+            let header = etherparse::Ipv6HeaderSlice::from_slice(&wrapped[l3..])
+                .unwrap()
+                .to_header();
             assert_eq!(Addr::from_v6_bytes(header.source), tunnel.src);
             assert_eq!(Addr::from_v6_bytes(header.destination), tunnel.dst);
             assert_eq!(header.traffic_class, inner.traffic_class);
@@ -226,7 +274,13 @@ fn outer_header(wrapped: &[u8], frame: &Frame, tunnel: &Tunnel) {
 
 #[test]
 fn tunnel_sources_stay_inside_their_prefix_and_spread() {
-    for (prefix, len) in [("172.16.0.0", 16), ("10.0.0.0", 8), ("10.1.2.4", 30), ("100::", 64), ("fd00::", 8)] {
+    for (prefix, len) in [
+        ("172.16.0.0", 16),
+        ("10.0.0.0", 8),
+        ("10.1.2.4", 30),
+        ("100::", 64),
+        ("fd00::", 8),
+    ] {
         let network: Addr = prefix.parse().unwrap();
         let bits = if network.is_v4() { len + 96 } else { len };
         let mask = u128::MAX << (128 - bits);
@@ -235,10 +289,17 @@ fn tunnel_sources_stay_inside_their_prefix_and_spread() {
             let source = outer_source((network, len as u8), FlowHash(Random(seed).next()));
             assert_eq!(source.bits() & mask, network.bits() & mask, "{source}");
             assert!(source.bits() & !mask != 0, "{source} is the network itself");
-            assert!(!network.is_v4() || source.bits() | mask != u128::MAX, "{source} is the broadcast");
+            assert!(
+                !network.is_v4() || source.bits() | mask != u128::MAX,
+                "{source} is the broadcast"
+            );
             seen.insert(source);
         }
-        assert!(seen.len() >= if len == 30 { 2 } else { 3900 }, "{} of {prefix}/{len}", seen.len());
+        assert!(
+            seen.len() >= if len == 30 { 2 } else { 3900 },
+            "{} of {prefix}/{len}",
+            seen.len()
+        );
     }
     let host = "10.0.0.1".parse().unwrap();
     assert_eq!(outer_source((host, 32), FlowHash(7)), host);
@@ -256,18 +317,30 @@ fn icmp_errors_are_well_formed_and_within_their_bounds() {
         if parse(&original).is_err() {
             continue;
         }
-        let errors =
-            [IcmpError::TimeExceeded, IcmpError::TooBig { mtu: 1400 }, IcmpError::PortUnreachable];
+        let errors = [
+            IcmpError::TimeExceeded,
+            IcmpError::TooBig { mtu: 1400 },
+            IcmpError::PortUnreachable,
+        ];
         let error = errors[random.below(3)];
-        let (sent, result) =
-            change(&original, |packet, parsed| icmp_error(packet, parsed, error, from));
+        let (sent, result) = change(&original, |packet, parsed| {
+            icmp_error(packet, parsed, error, from)
+        });
         assert_eq!(result, Ok(()));
         check(&sent);
         let (l3, packet) = (frame.l3(), frame.packet());
         assert_eq!(sent[..l3], original[..l3]);
-        let (added, max) = if family == Family::V4 { (28, 576) } else { (48, 1280) };
+        let (added, max) = if family == Family::V4 {
+            (28, 576)
+        } else {
+            (48, 1280)
+        };
         assert_eq!(sent.len() - l3, (packet.len() + added).min(max));
-        assert_eq!(sent[l3 + added..], packet[..packet.len().min(max - added)], "seed {seed}");
+        assert_eq!(
+            sent[l3 + added..],
+            packet[..packet.len().min(max - added)],
+            "seed {seed}"
+        );
         let Ok(parsed) = parse(&sent) else { continue };
         assert_eq!((parsed.src, parsed.dst), (from, parse(&original).unwrap().src));
         assert!(!may_answer(&parsed), "an error about an error");
@@ -283,12 +356,17 @@ fn echo_replies_have_the_requests_data() {
         if src == dst {
             continue;
         }
-        let request = frame::ping(&src, &dst).payload(&random.bytes(300)).ttl(random.next() as u8);
+        let request = frame::ping(&src, &dst)
+            .payload(&random.bytes(300))
+            .ttl(random.next() as u8);
         let (reply, result) = change(&request.bytes(), echo_reply);
         assert_eq!(result, Ok(()));
         check(&reply);
         let parsed = parse(&reply).unwrap();
-        assert_eq!((parsed.src, parsed.dst, parsed.ttl), (dst.parse().unwrap(), src.parse().unwrap(), 64));
+        assert_eq!(
+            (parsed.src, parsed.dst, parsed.ttl),
+            (dst.parse().unwrap(), src.parse().unwrap(), 64)
+        );
         let l4 = usize::from(parsed.l4);
         assert_eq!(reply[l4 + 4..], request.bytes()[l4 + 4..]);
         assert_eq!(reply[l4], if family == Family::V4 { 0 } else { 129 });
@@ -303,10 +381,20 @@ fn quoted_packets_are_rewritten_whole_or_cut_short() {
         let mut random = Random(seed);
         let family = random.family();
         let about = random.frame(family);
-        let says = [Says::PortUnreachable, Says::TimeExceeded, Says::TooBig(1300), Says::HostUnreachable];
+        let says = [
+            Says::PortUnreachable,
+            Says::TimeExceeded,
+            Says::TooBig(1300),
+            Says::HostUnreachable,
+        ];
         let header = about.packet().len() - about.transport_bytes().len();
         let quote = header + 8 + random.below(300);
-        let error = frame::icmp_error(&random.addr(family).to_string(), says[random.below(4)], &about, quote);
+        let error = frame::icmp_error(
+            &random.addr(family).to_string(),
+            says[random.below(4)],
+            &about,
+            quote,
+        );
         let original = error.bytes();
         if parse(&original).is_err() || parse(&about.bytes()).is_err() {
             continue;
@@ -329,7 +417,10 @@ fn quoted_packets_are_rewritten_whole_or_cut_short() {
         assert_eq!((is.src, is.dst), inner);
         let (back, ()) = change(&there, |packet, now| {
             let is = quoted(packet.data(), now).unwrap();
-            let to = ((Some(was.src), Some(was.dst)), (Some(parsed.src), Some(parsed.dst)));
+            let to = (
+                (Some(was.src), Some(was.dst)),
+                (Some(parsed.src), Some(parsed.dst)),
+            );
             rewrite_quoted(packet, now, &is, to.0, to.1);
         });
         assert_eq!(back, original, "seed {seed}");
@@ -372,13 +463,22 @@ fn no_bytes_make_it_panic() {
 fn everything(bytes: &[u8], random: &mut Random) {
     let family = parse(bytes).unwrap().family();
     let (src, dst) = (random.endpoint(family), random.endpoint(family));
-    change(bytes, |packet, parsed| rewrite(packet, parsed, Some(src), Some(dst)));
+    change(bytes, |packet, parsed| {
+        rewrite(packet, parsed, Some(src), Some(dst))
+    });
     let _ = change(bytes, |packet, parsed| decrement_ttl(packet, parsed));
     let _ = change(bytes, echo_reply);
-    let _ = change(bytes, |packet, parsed| icmp_error(packet, parsed, IcmpError::TimeExceeded, src.addr));
+    let _ = change(bytes, |packet, parsed| {
+        icmp_error(packet, parsed, IcmpError::TimeExceeded, src.addr)
+    });
     for kind in [TunnelKind::Ipip, TunnelKind::Gue] {
         let outer = random.family();
-        let tunnel = Tunnel { kind, src: random.addr(outer), dst: random.addr(outer), hash: FlowHash(1) };
+        let tunnel = Tunnel {
+            kind,
+            src: random.addr(outer),
+            dst: random.addr(outer),
+            hash: FlowHash(1),
+        };
         let _ = change(bytes, |packet, parsed| encapsulate(packet, parsed, &tunnel));
     }
     change(bytes, |packet, parsed| {
@@ -399,8 +499,16 @@ fn a_frame_without_headroom_is_refused() {
     let mut packet = Packet::new(&mut bytes, 0, len).unwrap();
     let parsed = parse(packet.data()).unwrap();
     let src = parsed.dst;
-    let tunnel = Tunnel { kind: TunnelKind::Ipip, src, dst: src, hash: FlowHash(1) };
-    assert_eq!(encapsulate(&mut packet, &parsed, &tunnel), Err(DropReason::NoHeadroom));
+    let tunnel = Tunnel {
+        kind: TunnelKind::Ipip,
+        src,
+        dst: src,
+        hash: FlowHash(1),
+    };
+    assert_eq!(
+        encapsulate(&mut packet, &parsed, &tunnel),
+        Err(DropReason::NoHeadroom)
+    );
     let error = icmp_error(&mut packet, &parsed, IcmpError::TimeExceeded, src);
     assert_eq!(error, Err(DropReason::NoHeadroom));
 }

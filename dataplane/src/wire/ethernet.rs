@@ -4,7 +4,7 @@ use std::borrow::{Borrow, BorrowMut};
 
 use maglane_shared::addr::MacAddr;
 
-use super::{get, get_u16, header, header_mut, set, set_u16};
+use super::{get, get_u16, header, header_mut, set};
 
 pub const LEN: usize = 14;
 
@@ -58,10 +58,5 @@ impl<B: BorrowMut<[u8; LEN]>> Ethernet<B> {
     #[inline]
     pub fn set_source(&mut self, mac: MacAddr) {
         set(self.0.borrow_mut(), 6, mac.0);
-    }
-
-    #[inline]
-    pub fn set_ether_type(&mut self, ether_type: u16) {
-        set_u16(self.0.borrow_mut(), 12, ether_type);
     }
 }

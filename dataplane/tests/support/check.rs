@@ -19,7 +19,13 @@ enum Extent {
 /// Panics with the reason when anything about the frame is wrong.
 pub fn check(frame: &[u8]) {
     let (kind, l3) = link(frame);
-    assert!(kind == ether_type::IPV4.0 || kind == ether_type::IPV6.0, "EtherType {kind:04x}");
+    let version = frame[l3] >> 4;
+    let wanted = if version == 4 {
+        ether_type::IPV4.0
+    } else {
+        ether_type::IPV6.0
+    };
+    assert_eq!(kind, wanted, "EtherType {kind:04x} before IP version {version}");
     ip(&frame[l3..], Extent::Whole);
 }
 
@@ -44,23 +50,41 @@ fn ip(packet: &[u8], extent: Extent) {
 }
 
 fn ipv4(packet: &[u8], extent: Extent) {
-    let header = Ipv4HeaderSlice::from_slice(packet).expect("IPv4 header").to_header();
-    assert_eq!(header.header_checksum, header.calc_header_checksum(), "IPv4 header checksum");
+    let header = Ipv4HeaderSlice::from_slice(packet)
+        .expect("IPv4 header")
+        .to_header();
+    assert_eq!(
+        header.header_checksum,
+        header.calc_header_checksum(),
+        "IPv4 header checksum"
+    );
     let end = usize::from(header.total_len);
-    assert!(extent == Extent::Quote || end <= packet.len(), "IPv4 total length {end} of {}", packet.len());
+    assert!(
+        extent == Extent::Quote || end <= packet.len(),
+        "IPv4 total length {end} of {}",
+        packet.len()
+    );
     let cut = end > packet.len();
     let body = &packet[header.header_len()..end.min(packet.len())];
     if header.is_fragmenting_payload() || cut {
         return;
     }
-    let pseudo = Sum16BitWords::new().add_4bytes(header.source).add_4bytes(header.destination);
+    let pseudo = Sum16BitWords::new()
+        .add_4bytes(header.source)
+        .add_4bytes(header.destination);
     transport(header.protocol, body, pseudo, false);
 }
 
 fn ipv6(packet: &[u8], extent: Extent) {
-    let header = Ipv6HeaderSlice::from_slice(packet).expect("IPv6 header").to_header();
+    let header = Ipv6HeaderSlice::from_slice(packet)
+        .expect("IPv6 header")
+        .to_header();
     let end = 40 + usize::from(header.payload_length);
-    assert!(extent == Extent::Quote || end <= packet.len(), "IPv6 payload length {end} of {}", packet.len());
+    assert!(
+        extent == Extent::Quote || end <= packet.len(),
+        "IPv6 payload length {end} of {}",
+        packet.len()
+    );
     if end > packet.len() {
         return;
     }
@@ -69,13 +93,16 @@ fn ipv6(packet: &[u8], extent: Extent) {
     if extensions.is_fragmenting_payload() {
         return;
     }
-    let pseudo = Sum16BitWords::new().add_16bytes(header.source).add_16bytes(header.destination);
+    let pseudo = Sum16BitWords::new()
+        .add_16bytes(header.source)
+        .add_16bytes(header.destination);
     transport(protocol, body, pseudo, true);
 }
 
 fn transport(protocol: IpNumber, body: &[u8], pseudo: Sum16BitWords, v6: bool) {
     match protocol {
-        IpNumber::IPV4 | IpNumber::IPV6 => ip(body, Extent::Whole),
+        IpNumber::IPV4 => ipv4(body, Extent::Whole),
+        IpNumber::IPV6 => ipv6(body, Extent::Whole),
         IpNumber::TCP => {
             TcpSlice::from_slice(body).expect("TCP header");
             covered(protocol, body, pseudo);
@@ -88,12 +115,16 @@ fn transport(protocol: IpNumber, body: &[u8], pseudo: Sum16BitWords, v6: bool) {
 }
 
 fn with_length(protocol: IpNumber, body: &[u8], pseudo: Sum16BitWords) -> Sum16BitWords {
-    pseudo.add_2bytes([0, protocol.0]).add_4bytes((body.len() as u32).to_be_bytes())
+    pseudo
+        .add_2bytes([0, protocol.0])
+        .add_4bytes((body.len() as u32).to_be_bytes())
 }
 
 /// A body that contains its own checksum sums to zero.
 fn covered(protocol: IpNumber, body: &[u8], pseudo: Sum16BitWords) {
-    let sum = with_length(protocol, body, pseudo).add_slice(body).ones_complement();
+    let sum = with_length(protocol, body, pseudo)
+        .add_slice(body)
+        .ones_complement();
     assert_eq!(sum, 0, "checksum of protocol {}", protocol.0);
 }
 

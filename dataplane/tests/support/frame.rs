@@ -6,7 +6,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::checksum::Sum16BitWords;
-use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, Ipv6FlowLabel, Ipv6Header, TcpHeader, UdpHeader};
+use etherparse::{
+    IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, Ipv6FlowLabel, Ipv6Header, TcpHeader, UdpHeader,
+};
 
 /// Our first interface and the neighbour that clients' packets come from.
 pub const PORT0: [u8; 6] = [2, 0, 0, 0, 0, 0];
@@ -44,15 +46,29 @@ pub struct Frame {
 
 #[derive(Clone, Debug)]
 enum Transport {
-    Tcp { ports: (u16, u16), flags: String, options: Vec<u8> },
-    Udp { ports: (u16, u16), checksum: bool },
+    Tcp {
+        ports: (u16, u16),
+        flags: String,
+        options: Vec<u8>,
+    },
+    Udp {
+        ports: (u16, u16),
+        checksum: bool,
+    },
     /// Type, code, and the four bytes after the checksum.
-    Icmp { kind: u8, code: u8, rest: [u8; 4] },
-    Raw { protocol: u8 },
+    Icmp {
+        kind: u8,
+        code: u8,
+        rest: [u8; 4],
+    },
+    Raw {
+        protocol: u8,
+    },
 }
 
 fn endpoint(text: &str) -> SocketAddr {
-    text.parse().unwrap_or_else(|_| panic!("{text} is not an address and port"))
+    text.parse()
+        .unwrap_or_else(|_| panic!("{text} is not an address and port"))
 }
 
 fn frame(src: IpAddr, dst: IpAddr, transport: Transport) -> Frame {
@@ -76,25 +92,46 @@ fn frame(src: IpAddr, dst: IpAddr, transport: Transport) -> Frame {
 /// `flags` by their letters: S A F R P U.
 pub fn tcp(src: &str, dst: &str, flags: &str) -> Frame {
     let (src, dst) = (endpoint(src), endpoint(dst));
-    let transport =
-        Transport::Tcp { ports: (src.port(), dst.port()), flags: flags.to_owned(), options: vec![] };
+    let transport = Transport::Tcp {
+        ports: (src.port(), dst.port()),
+        flags: flags.to_owned(),
+        options: vec![],
+    };
     frame(src.ip(), dst.ip(), transport)
 }
 
 pub fn udp(src: &str, dst: &str) -> Frame {
     let (src, dst) = (endpoint(src), endpoint(dst));
-    frame(src.ip(), dst.ip(), Transport::Udp { ports: (src.port(), dst.port()), checksum: true })
+    frame(
+        src.ip(),
+        dst.ip(),
+        Transport::Udp {
+            ports: (src.port(), dst.port()),
+            checksum: true,
+        },
+    )
 }
 
 pub fn raw(src: &str, dst: &str, protocol: u8, data: &[u8]) -> Frame {
     let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
-    Frame { data: data.to_vec(), ..frame(src, dst, Transport::Raw { protocol }) }
+    Frame {
+        data: data.to_vec(),
+        ..frame(src, dst, Transport::Raw { protocol })
+    }
 }
 
 /// Any ICMP or ICMPv6 message.
 pub fn icmp(src: &str, dst: &str, kind: u8, code: u8, rest: u32) -> Frame {
     let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
-    frame(src, dst, Transport::Icmp { kind, code, rest: rest.to_be_bytes() })
+    frame(
+        src,
+        dst,
+        Transport::Icmp {
+            kind,
+            code,
+            rest: rest.to_be_bytes(),
+        },
+    )
 }
 
 /// An echo request with 56 bytes of data, as `ping` sends it.
@@ -129,7 +166,10 @@ pub fn icmp_error(from: &str, says: Says, about: &Frame, quote: usize) -> Frame 
     };
     let mut quoted = about.packet();
     quoted.truncate(quote);
-    Frame { data: quoted, ..icmp(from, &about.src.to_string(), kind, code, rest) }
+    Frame {
+        data: quoted,
+        ..icmp(from, &about.src.to_string(), kind, code, rest)
+    }
 }
 
 impl Frame {
@@ -282,7 +322,9 @@ impl Frame {
     }
 
     fn ipv4(&self, transport: &[u8], offset: usize, more: bool) -> Vec<u8> {
-        let (IpAddr::V4(src), IpAddr::V4(dst)) = (self.src, self.dst) else { panic!("not IPv4") };
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (self.src, self.dst) else {
+            panic!("not IPv4")
+        };
         let mut header = Ipv4Header::new(
             (transport.len() + self.options.len()) as u16,
             self.ttl,
@@ -304,8 +346,14 @@ impl Frame {
     }
 
     fn ipv6(&self, transport: &[u8]) -> Vec<u8> {
-        let (IpAddr::V6(src), IpAddr::V6(dst)) = (self.src, self.dst) else { panic!("not IPv6") };
-        let next = self.extensions.iter().map(|(kind, _)| *kind).chain([self.protocol()]);
+        let (IpAddr::V6(src), IpAddr::V6(dst)) = (self.src, self.dst) else {
+            panic!("not IPv6")
+        };
+        let next = self
+            .extensions
+            .iter()
+            .map(|(kind, _)| *kind)
+            .chain([self.protocol()]);
         let next: Vec<u8> = next.collect();
         let mut payload = vec![];
         for ((_, body), after) in self.extensions.iter().zip(&next[1..]) {
@@ -328,7 +376,11 @@ impl Frame {
     /// The transport header, with its checksum, and its data.
     pub fn transport_bytes(&self) -> Vec<u8> {
         let header = match &self.transport {
-            Transport::Tcp { ports, flags, options } => self.tcp(*ports, flags, options),
+            Transport::Tcp {
+                ports,
+                flags,
+                options,
+            } => self.tcp(*ports, flags, options),
             Transport::Udp { ports, checksum } => self.udp(*ports, *checksum),
             Transport::Icmp { kind, code, rest } => self.icmp(*kind, *code, *rest),
             Transport::Raw { .. } => vec![],

@@ -7,6 +7,7 @@ use super::Tunnel;
 use crate::forward::icmp::TTL;
 use crate::forward::parse::{Parsed, protocol};
 use crate::packet::Packet;
+use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, Ipv6};
 
@@ -33,6 +34,7 @@ pub(super) fn wrap(
     packet.set_len(usize::from(parsed.end))?;
     packet.insert(l3, overhead)?;
     let data = packet.data_mut();
+    set_ether_type(data, l3, tunnel.dst.family());
     match tunnel.dst.family() {
         Family::V4 => {
             let id = outer_id(data, parsed, l3 + overhead);
@@ -41,6 +43,21 @@ pub(super) fn wrap(
         Family::V6 => write_v6(data, parsed, tunnel, protocol, total),
     }
     Ok(())
+}
+
+/// The EtherType, the last two bytes before `l3` behind any VLAN tags, is the outer header's.
+#[inline]
+fn set_ether_type(data: &mut [u8], l3: usize, outer: Family) {
+    let ether_type = match outer {
+        Family::V4 => ethernet::IPV4,
+        Family::V6 => ethernet::IPV6,
+    };
+    if let Some(field) = data
+        .get_mut(l3.wrapping_sub(2)..l3)
+        .and_then(|rest| rest.first_chunk_mut())
+    {
+        *field = ether_type.to_be_bytes();
+    }
 }
 
 /// A fragmentable packet's own id serves outside too: its sender keeps it unique (RFC 6864 §4.2), and the
