@@ -1,9 +1,10 @@
 //! What is served, as one immutable value: the metrics page and the admin socket read it at their own pace.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use maglane_shared::addr::Addr;
-use maglane_shared::service::{BackendId, ServiceId};
+use maglane_shared::service::BackendId;
 use maglane_shared::table::Generation;
 
 use crate::compile::CompiledPort;
@@ -18,19 +19,17 @@ pub struct Catalog {
     /// What each worker runs.
     pub running: Vec<Generation>,
     /// By key.
-    pub ports: Vec<CompiledPort>,
+    pub ports: Arc<[CompiledPort]>,
     pub steered: BTreeSet<Addr>,
     pub problems: Vec<Problem>,
     pub synced: BTreeSet<Source>,
 }
 
 impl Catalog {
-    pub fn port(&self, id: ServiceId) -> Option<&CompiledPort> {
-        self.ports.iter().find(|port| port.entry.id == id)
-    }
-
     /// Every backend with its port.
     pub fn backends(&self) -> impl Iterator<Item = (&CompiledPort, BackendId, &PlannedBackend)> {
-        self.ports.iter().flat_map(|port| port.members().map(move |(id, backend)| (port, id, backend)))
+        self.ports
+            .iter()
+            .flat_map(|port| port.members().map(move |(id, backend)| (port, id, backend)))
     }
 }

@@ -19,7 +19,10 @@ pub enum Effect {
     /// Make the kernel resolve these, or confirm what it has ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
     /// Problems that are new, and those that are gone.
-    Report { appeared: Vec<Problem>, cleared: Vec<Problem> },
+    Report {
+        appeared: Vec<Problem>,
+        cleared: Vec<Problem>,
+    },
 }
 
 /// A neighbour on one of our interfaces.
@@ -57,7 +60,13 @@ pub struct SteerPlan {
 impl SteerPlan {
     /// Does it want the same, whatever its revision?
     pub fn same_set(&self, other: &SteerPlan) -> bool {
-        let SteerPlan { revision: _, vips, nat_returns, dnat_returns, local } = self;
+        let SteerPlan {
+            revision: _,
+            vips,
+            nat_returns,
+            dnat_returns,
+            local,
+        } = self;
         (vips, nat_returns, dnat_returns, local)
             == (&other.vips, &other.nat_returns, &other.dnat_returns, &other.local)
     }

@@ -27,7 +27,10 @@ pub enum Event {
     /// The source has told all it had at its start.
     SourceSynced(Source),
     /// All that is wrong at the source now; takes the place of what it said before.
-    SourceProblems { source: Source, problems: Vec<Problem> },
+    SourceProblems {
+        source: Source,
+        problems: Vec<Problem>,
+    },
     /// All links of the node; takes the place of those told before. Likewise the next three.
     LinksRead(Vec<Link>),
     AddressesRead(Vec<Addr>),
@@ -35,7 +38,10 @@ pub enum Event {
     NeighborsRead(Vec<Neighbor>),
     NeighborChanged(Neighbor),
     /// The kernel forgot a neighbour.
-    NeighborRemoved { interface: u32, addr: Addr },
+    NeighborRemoved {
+        interface: u32,
+        addr: Addr,
+    },
     /// A worker had a packet for an on-link address that nobody has resolved.
     NeighborWanted {
         #[serde(with = "port_index")]
@@ -43,11 +49,19 @@ pub enum Event {
         addr: Addr,
     },
     /// The generation that a worker runs. Told again when it has not changed: harmless.
-    WorkerGeneration { worker: u16, generation: Generation },
+    WorkerGeneration {
+        worker: u16,
+        generation: Generation,
+    },
     /// [`crate::effect::Effect::Steer`] with this revision is done on every interface.
-    Steered { revision: u64 },
+    Steered {
+        revision: u64,
+    },
     /// It failed; the controller asks again at the next tick.
-    SteerFailed { revision: u64, reason: String },
+    SteerFailed {
+        revision: u64,
+        reason: String,
+    },
     /// Time passes: at least one a second.
     Tick,
 }

@@ -20,7 +20,10 @@ pub struct ObjectName {
 
 impl ObjectName {
     pub fn new(namespace: &str, name: &str) -> ObjectName {
-        ObjectName { namespace: namespace.into(), name: name.into() }
+        ObjectName {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -66,7 +69,10 @@ pub enum Setting<T> {
     Unset,
     Valid(T),
     /// The annotation cannot be used: what held before goes on, else the default.
-    Invalid { problem: Problem, last_good: Option<T> },
+    Invalid {
+        problem: Problem,
+        last_good: Option<T>,
+    },
 }
 
 impl<T> Setting<T> {
@@ -92,9 +98,13 @@ impl<T> Setting<T> {
     {
         match self {
             Setting::Unset | Setting::Valid(_) => self,
-            Setting::Invalid { problem, last_good: _ } => {
-                Setting::Invalid { problem, last_good: before.get().cloned() }
-            }
+            Setting::Invalid {
+                problem,
+                last_good: _,
+            } => Setting::Invalid {
+                problem,
+                last_good: before.get().cloned(),
+            },
         }
     }
 }
@@ -136,7 +146,10 @@ pub struct ServiceSpec {
 
 impl ServiceSpec {
     pub fn object(&self) -> ObjectRef {
-        ObjectRef { kind: ObjectKind::Service, name: self.name.clone() }
+        ObjectRef {
+            kind: ObjectKind::Service,
+            name: self.name.clone(),
+        }
     }
 
     /// This spec, told after `before`: settings that cannot be used go on with what held.
@@ -195,6 +208,9 @@ pub struct EndpointSliceSpec {
 
 impl EndpointSliceSpec {
     pub fn object(&self) -> ObjectRef {
-        ObjectRef { kind: ObjectKind::EndpointSlice, name: self.name.clone() }
+        ObjectRef {
+            kind: ObjectKind::EndpointSlice,
+            name: self.name.clone(),
+        }
     }
 }

@@ -75,15 +75,24 @@ impl Problem {
     }
 
     pub fn about(self, object: ObjectRef) -> Problem {
-        Problem { object: Some(object), ..self }
+        Problem {
+            object: Some(object),
+            ..self
+        }
     }
 
     pub fn at(self, place: impl Into<String>) -> Problem {
-        Problem { place: place.into(), ..self }
+        Problem {
+            place: place.into(),
+            ..self
+        }
     }
 
     pub fn field(self, field: impl Into<String>) -> Problem {
-        Problem { field: field.into(), ..self }
+        Problem {
+            field: field.into(),
+            ..self
+        }
     }
 }
 

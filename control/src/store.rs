@@ -34,7 +34,11 @@ impl Store {
 
     #[must_use]
     pub fn delete_service(&mut self, name: &ObjectName) -> Vec<ObjectName> {
-        self.services.remove(name).map(|service| service.name).into_iter().collect()
+        self.services
+            .remove(name)
+            .map(|service| service.name)
+            .into_iter()
+            .collect()
     }
 
     #[must_use]
@@ -43,7 +47,10 @@ impl Store {
             return vec![];
         }
         let mut touched = self.delete_slice(&spec.name);
-        self.by_service.entry(spec.service.clone()).or_default().insert(spec.name.clone());
+        self.by_service
+            .entry(spec.service.clone())
+            .or_default()
+            .insert(spec.name.clone());
         if !touched.contains(&spec.service) {
             touched.push(spec.service.clone());
         }
@@ -53,7 +60,9 @@ impl Store {
 
     #[must_use]
     pub fn delete_slice(&mut self, name: &ObjectName) -> Vec<ObjectName> {
-        let Some(slice) = self.slices.remove(name) else { return vec![] };
+        let Some(slice) = self.slices.remove(name) else {
+            return vec![];
+        };
         if let Some(names) = self.by_service.get_mut(&slice.service) {
             names.remove(name);
             if names.is_empty() {
@@ -96,10 +105,19 @@ mod tests {
         let one = slice("web-1", "web", vec![endpoint("10.0.0.1")]);
         assert_eq!(store.apply_slice(one.clone()), [web.name.clone()]);
         assert_eq!(store.apply_slice(one.clone()), []);
-        let moved = EndpointSliceSpec { service: ObjectName::new("default", "other"), ..one.clone() };
-        assert_eq!(store.apply_slice(moved), [web.name.clone(), ObjectName::new("default", "other")]);
+        let moved = EndpointSliceSpec {
+            service: ObjectName::new("default", "other"),
+            ..one.clone()
+        };
+        assert_eq!(
+            store.apply_slice(moved),
+            [web.name.clone(), ObjectName::new("default", "other")]
+        );
         assert!(store.slices_of(&web.name).is_empty());
-        assert_eq!(store.delete_slice(&one.name), [ObjectName::new("default", "other")]);
+        assert_eq!(
+            store.delete_slice(&one.name),
+            [ObjectName::new("default", "other")]
+        );
         assert_eq!(store.delete_slice(&one.name), []);
         assert_eq!(store.delete_service(&web.name), [web.name.clone()]);
         assert_eq!(store.delete_service(&web.name), []);
@@ -108,7 +126,10 @@ mod tests {
     #[test]
     fn a_setting_that_turns_bad_goes_on_with_its_last_good_value() {
         let mut store = Store::default();
-        let bad = || Setting::Invalid { problem: Problem::warning("bad", "mend it"), last_good: None };
+        let bad = || Setting::Invalid {
+            problem: Problem::warning("bad", "mend it"),
+            last_good: None,
+        };
         let good = Setting::Valid(ForwardingMode::Ipip);
         for (told, held, complaint) in [
             (bad(), None, true),
@@ -117,7 +138,10 @@ mod tests {
             (bad(), Some(ForwardingMode::Ipip), true),
             (Setting::Unset, None, false),
         ] {
-            let spec = ServiceSpec { mode: told, ..service("web", "192.0.2.1").build() };
+            let spec = ServiceSpec {
+                mode: told,
+                ..service("web", "192.0.2.1").build()
+            };
             let name = spec.name.clone();
             let _ = store.apply_service(spec);
             let mode = &store.service(&name).unwrap().mode;

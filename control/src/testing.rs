@@ -6,7 +6,8 @@ use maglane_shared::addr::{Addr, MacAddr, Protocol};
 use maglane_shared::service::ForwardingMode;
 
 use crate::model::{
-    EndpointSliceSpec, EndpointSpec, ObjectName, PortProtocol, PortSpec, Readiness, ServiceSpec, Setting, SlicePort,
+    EndpointSliceSpec, EndpointSpec, ObjectName, PortProtocol, PortSpec, Readiness, ServiceSpec, Setting,
+    SlicePort,
 };
 use crate::routes::{Link, Neighbor, NeighborState, Route, RouteHop, Table, Way};
 
@@ -70,11 +71,20 @@ pub fn protocol(protocol: &str) -> PortProtocol {
 }
 
 pub fn port(name: &str, proto: &str, port: u16) -> PortSpec {
-    PortSpec { name: name.into(), protocol: protocol(proto), port, target: None }
+    PortSpec {
+        name: name.into(),
+        protocol: protocol(proto),
+        port,
+        target: None,
+    }
 }
 
 pub fn endpoint(a: &str) -> EndpointSpec {
-    EndpointSpec { addr: addr(a), readiness: Readiness::Ready, uid: "".into() }
+    EndpointSpec {
+        addr: addr(a),
+        readiness: Readiness::Ready,
+        uid: "".into(),
+    }
 }
 
 /// TCP port 80, unnamed; the family is that of the first endpoint.
@@ -90,7 +100,11 @@ pub fn slice(slice: &str, service: &str, endpoints: Vec<EndpointSpec>) -> Endpoi
 }
 
 pub fn slice_port(name: &str, proto: &str, port: u16) -> SlicePort {
-    SlicePort { name: name.into(), protocol: protocol(proto), port: Some(port) }
+    SlicePort {
+        name: name.into(),
+        protocol: protocol(proto),
+        port: Some(port),
+    }
 }
 
 pub fn mac(last: u8) -> MacAddr {
@@ -98,7 +112,13 @@ pub fn mac(last: u8) -> MacAddr {
 }
 
 pub fn link(index: u32, name: &str) -> Link {
-    Link { index, name: name.into(), mac: mac(index as u8), mtu: 1500, up: true }
+    Link {
+        index,
+        name: name.into(),
+        mac: mac(index as u8),
+        mtu: 1500,
+        up: true,
+    }
 }
 
 pub fn route(prefix: &str, hops: &[(u32, Option<&str>)]) -> Route {
@@ -119,5 +139,9 @@ pub fn route(prefix: &str, hops: &[(u32, Option<&str>)]) -> Route {
 }
 
 pub fn neighbor(interface: u32, a: &str, last: u8) -> Neighbor {
-    Neighbor { interface, addr: addr(a), state: NeighborState::Resolved(mac(last)) }
+    Neighbor {
+        interface,
+        addr: addr(a),
+        state: NeighborState::Resolved(mac(last)),
+    }
 }

@@ -42,7 +42,7 @@ pub struct CompiledPort {
     pub planned: Arc<PlannedPort>,
     pub entry: ServiceEntry,
     /// In the order of `entry.backends`.
-    pub backends: Vec<PlannedBackend>,
+    pub backends: Arc<[PlannedBackend]>,
 }
 
 /// What a compilation had to make; the rest was there.
@@ -62,6 +62,8 @@ pub struct Compiler {
     backends: Vec<BackendEntry>,
     tables: MaglevTables,
     table: Arc<ForwardingTable>,
+    /// `ports` as others may hold it.
+    listing: Arc<[CompiledPort]>,
     refused: Refused,
     work: Work,
 }
@@ -75,7 +77,10 @@ struct Refused {
 
 impl Compiler {
     pub fn new(settings: CompileSettings) -> Compiler {
-        let table = ForwardingTable { hash_key: settings.hash_key, ..ForwardingTable::default() };
+        let table = ForwardingTable {
+            hash_key: settings.hash_key,
+            ..ForwardingTable::default()
+        };
         Compiler {
             ports: BTreeMap::new(),
             service_slots: Slots::new(settings.max_services),
@@ -83,9 +88,33 @@ impl Compiler {
             backends: vec![],
             tables: MaglevTables::new(settings.hash_key, settings.maglev_table_size),
             table: Arc::new(table),
+            listing: Arc::new([]),
             refused: Refused::default(),
             work: Work::default(),
             settings,
+        }
+    }
+
+    /// Goes on where another compiler of this process left off: the same ports keep their ids.
+    pub fn resume(
+        settings: CompileSettings,
+        table: Arc<ForwardingTable>,
+        ports: &[CompiledPort],
+    ) -> Compiler {
+        let services: Vec<u32> = ports.iter().map(|port| port.entry.id.slot).collect();
+        let ids = ports.iter().flat_map(|port| port.entry.backends.iter());
+        let backends: Vec<u32> = ids.map(|id| id.slot).collect();
+        Compiler {
+            ports: ports
+                .iter()
+                .map(|port| (port.planned.key, port.clone()))
+                .collect(),
+            service_slots: Slots::resume(settings.max_services, &services),
+            backend_slots: Slots::resume(settings.max_backends, &backends),
+            backends: table.backends.to_vec(),
+            table,
+            listing: ports.into(),
+            ..Compiler::new(settings)
         }
     }
 
@@ -100,8 +129,19 @@ impl Compiler {
         let changed = self.update_services(ports, routes, generation);
         let mut moved = self.reroute(routes);
         moved |= changed;
-        let services = if changed { Arc::new(self.service_table()) } else { Arc::clone(&self.table.services) };
-        let backends = if moved { self.backends.as_slice().into() } else { Arc::clone(&self.table.backends) };
+        if changed {
+            self.listing = self.ports.values().cloned().collect();
+        }
+        let services = if changed {
+            Arc::new(self.service_table())
+        } else {
+            Arc::clone(&self.table.services)
+        };
+        let backends = if moved {
+            self.backends.as_slice().into()
+        } else {
+            Arc::clone(&self.table.backends)
+        };
         self.table = Arc::new(ForwardingTable {
             generation,
             hash_key: self.settings.hash_key,
@@ -119,8 +159,8 @@ impl Compiler {
     }
 
     /// Everything in it.
-    pub fn ports(&self) -> impl Iterator<Item = &CompiledPort> {
-        self.ports.values()
+    pub fn ports(&self) -> &Arc<[CompiledPort]> {
+        &self.listing
     }
 
     pub fn work(&self) -> Work {
@@ -129,17 +169,28 @@ impl Compiler {
 
     /// One error a limit that was reached.
     pub fn problems(&self) -> Vec<Problem> {
-        let CompileSettings { max_services, max_backends, .. } = self.settings;
+        let CompileSettings {
+            max_services,
+            max_backends,
+            ..
+        } = self.settings;
         let mut problems = vec![];
         if let Some(first) = self.refused.services.first() {
             let count = self.refused.services.len();
-            let message = format!("{count} VIP ports do not fit into --max-services {max_services}, {first} first");
-            problems.push(Problem::error(message, "raise --max-services and restart; those that fit are served"));
+            let message =
+                format!("{count} VIP ports do not fit into --max-services {max_services}, {first} first");
+            problems.push(Problem::error(
+                message,
+                "raise --max-services and restart; those that fit are served",
+            ));
         }
         if self.refused.backends > 0 {
             let count = self.refused.backends;
             let message = format!("{count} backends do not fit into --max-backends {max_backends}");
-            problems.push(Problem::error(message, "raise --max-backends and restart; those that fit are used"));
+            problems.push(Problem::error(
+                message,
+                "raise --max-backends and restart; those that fit are used",
+            ));
         }
         problems
     }
@@ -165,7 +216,10 @@ impl Compiler {
     }
 
     fn dnat_backends(&self) -> HashSet<VipKey> {
-        let dnat = self.ports.values().filter(|port| port.planned.mode == ForwardingMode::Dnat);
+        let dnat = self
+            .ports
+            .values()
+            .filter(|port| port.planned.mode == ForwardingMode::Dnat);
         dnat.flat_map(CompiledPort::endpoints).collect()
     }
 }
@@ -174,11 +228,15 @@ impl CompiledPort {
     /// Where its backends listen.
     pub fn endpoints(&self) -> impl Iterator<Item = VipKey> {
         let protocol = self.planned.key.protocol;
-        self.backends.iter().map(move |b| VipKey { addr: b.addr, port: b.port, protocol })
+        self.backends.iter().map(move |b| VipKey {
+            addr: b.addr,
+            port: b.port,
+            protocol,
+        })
     }
 
     /// Its backends with their ids.
     pub fn members(&self) -> impl Iterator<Item = (BackendId, &PlannedBackend)> {
-        self.entry.backends.iter().copied().zip(&self.backends)
+        self.entry.backends.iter().copied().zip(self.backends.iter())
     }
 }

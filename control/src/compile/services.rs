@@ -33,24 +33,43 @@ impl Compiler {
         generation: Generation,
     ) -> bool {
         // Below 2^32 publications this is the generation itself; 0 would mean vacant.
-        let issue = Issue { routes, epoch: (generation.0 as u32).max(1) };
-        let planned: BTreeMap<VipKey, &Arc<PlannedPort>> = ports.iter().map(|port| (port.key, port)).collect();
+        let issue = Issue {
+            routes,
+            epoch: (generation.0 as u32).max(1),
+        };
+        let planned: BTreeMap<VipKey, &Arc<PlannedPort>> =
+            ports.iter().map(|port| (port.key, port)).collect();
         let mut changed = self.remove_gone(&planned);
-        let (stay, come): (Vec<_>, Vec<_>) =
-            planned.into_values().partition(|port| self.ports.contains_key(&port.key));
+        let (stay, come): (Vec<_>, Vec<_>) = planned
+            .into_values()
+            .partition(|port| self.ports.contains_key(&port.key));
         let waiting = self.refused.backends > 0;
-        let stay: Vec<_> = stay.into_iter().filter(|port| waiting || self.is_other(port)).collect();
+        let stay: Vec<_> = stay
+            .into_iter()
+            .filter(|port| waiting || self.is_other(port))
+            .collect();
         self.refused = Refused::default();
         for port in &stay {
             self.release_backends(port);
         }
         for port in stay {
             let id = self.ports[&port.key].entry.id;
-            changed |= self.put(port, id, issue);
+            self.put(port, id, issue);
+            changed = true;
         }
         for port in come {
             match self.service_slots.take() {
-                Some(slot) => changed |= self.put(port, ServiceId { slot, epoch: issue.epoch }, issue),
+                Some(slot) => {
+                    self.put(
+                        port,
+                        ServiceId {
+                            slot,
+                            epoch: issue.epoch,
+                        },
+                        issue,
+                    );
+                    changed = true;
+                }
                 None => self.refused.services.push(port.key),
             }
         }
@@ -65,8 +84,11 @@ impl Compiler {
     /// A port goes with its key, and also when another Service or another mode takes it over: the flows that
     /// workers remember would mean something else.
     fn remove_gone(&mut self, planned: &BTreeMap<VipKey, &Arc<PlannedPort>>) -> bool {
-        let (backends, service_slots, backend_slots) =
-            (&mut self.backends, &mut self.service_slots, &mut self.backend_slots);
+        let (backends, service_slots, backend_slots) = (
+            &mut self.backends,
+            &mut self.service_slots,
+            &mut self.backend_slots,
+        );
         let before = self.ports.len();
         self.ports.retain(|key, held| {
             let stays = planned
@@ -86,7 +108,9 @@ impl Compiler {
 
     /// Gives back the slots of the backends that a port loses.
     fn release_backends(&mut self, port: &PlannedPort) {
-        let Some(held) = self.ports.get(&port.key) else { return };
+        let Some(held) = self.ports.get(&port.key) else {
+            return;
+        };
         for (id, backend) in held.members() {
             if !port.backends.iter().any(|b| same(b, backend)) {
                 self.backends[id.slot as usize] = BackendEntry::VACANT;
@@ -95,11 +119,11 @@ impl Compiler {
         }
     }
 
-    /// Makes the entry of a port; says whether it differs from what was there.
-    fn put(&mut self, port: &Arc<PlannedPort>, id: ServiceId, issue: Issue<'_>) -> bool {
+    /// Makes the entry of a port.
+    fn put(&mut self, port: &Arc<PlannedPort>, id: ServiceId, issue: Issue<'_>) {
         let members = self.admit(port, issue);
         let ids: Vec<BackendId> = members.iter().map(|(id, _)| *id).collect();
-        let backends: Vec<PlannedBackend> = members.into_iter().map(|(_, backend)| backend).collect();
+        let backends: Arc<[PlannedBackend]> = members.into_iter().map(|(_, backend)| backend).collect();
         let (maglev, origin) = self.tables.get(backends.iter().map(member).collect());
         self.work.entries += 1;
         self.work.maglev_tables += usize::from(origin == Origin::Built);
@@ -111,8 +135,14 @@ impl Compiler {
             maglev,
             backends: ids.into(),
         };
-        self.ports.insert(port.key, CompiledPort { planned: Arc::clone(port), entry, backends });
-        true
+        self.ports.insert(
+            port.key,
+            CompiledPort {
+                planned: Arc::clone(port),
+                entry,
+                backends,
+            },
+        );
     }
 
     /// Ids for the backends of a port, kept where it has them, in the order of their identities.
@@ -123,7 +153,10 @@ impl Compiler {
         };
         let mut members = vec![];
         for backend in &port.backends {
-            let known = held.get(&backend.addr).filter(|(_, b)| same(b, backend)).map(|(id, _)| *id);
+            let known = held
+                .get(&backend.addr)
+                .filter(|(_, b)| same(b, backend))
+                .map(|(id, _)| *id);
             match known.or_else(|| self.new_backend(members.len(), issue)) {
                 Some(id) => {
                     self.enter(id, backend, issue.routes);
@@ -140,7 +173,10 @@ impl Compiler {
         if before >= MAX_MEMBERS {
             return None;
         }
-        self.backend_slots.take().map(|slot| BackendId { slot, epoch: issue.epoch })
+        self.backend_slots.take().map(|slot| BackendId {
+            slot,
+            epoch: issue.epoch,
+        })
     }
 
     fn enter(&mut self, id: BackendId, backend: &PlannedBackend, routes: &RouteTable) {
@@ -169,5 +205,8 @@ fn identity(backend: &PlannedBackend) -> Box<str> {
 }
 
 fn member(backend: &PlannedBackend) -> Member {
-    Member { identity: identity(backend), weight: backend.weight }
+    Member {
+        identity: identity(backend),
+        weight: backend.weight,
+    }
 }

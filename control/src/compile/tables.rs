@@ -24,7 +24,12 @@ pub(super) enum Origin {
 
 impl MaglevTables {
     pub fn new(key: HashKey, size: Option<u32>) -> MaglevTables {
-        MaglevTables { key, size: size.map(|size| size.min(MAX_ROWS)), by_members: HashMap::new(), prune_at: 64 }
+        MaglevTables {
+            key,
+            size: size.map(|size| size.min(MAX_ROWS)),
+            by_members: HashMap::new(),
+            prune_at: 64,
+        }
     }
 
     /// The table of `members`, sorted by identity.

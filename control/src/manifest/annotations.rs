@@ -37,7 +37,8 @@ impl Annotations<'_> {
 
     pub fn mode(&self) -> Setting<ForwardingMode> {
         self.setting(MODE, |text| {
-            text.parse().map_err(|_| "is not a forwarding mode; use nat, dnat, l2-dsr, ipip or gue".to_owned())
+            text.parse()
+                .map_err(|_| "is not a forwarding mode; use nat, dnat, l2-dsr, ipip or gue".to_owned())
         })
     }
 
@@ -55,30 +56,44 @@ impl Annotations<'_> {
 
     /// Annotations under our prefix that mean nothing.
     pub fn unknown(&self) -> impl Iterator<Item = Problem> {
-        let ours = self.all.keys().filter(|key| key.starts_with(PREFIX) && !KNOWN.contains(&key.as_str()));
+        let ours = self
+            .all
+            .keys()
+            .filter(|key| key.starts_with(PREFIX) && !KNOWN.contains(&key.as_str()));
         ours.map(|key| {
-            let remedy = format!("correct its spelling or remove it; known are {}", KNOWN.join(", "));
+            let remedy = format!(
+                "correct its spelling or remove it; known are {}",
+                KNOWN.join(", ")
+            );
             self.problem(key, "is no annotation that this version knows".to_owned(), remedy)
         })
     }
 
     /// `parse` says in its error what is wrong and, after a semicolon, what to do.
     fn setting<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Setting<T> {
-        let Some(text) = self.all.get(key) else { return Setting::Unset };
+        let Some(text) = self.all.get(key) else {
+            return Setting::Unset;
+        };
         match parse(text.trim()) {
             Ok(value) => Setting::Valid(value),
             Err(error) => {
                 let (message, remedy) = error.split_once("; ").unwrap_or((&error, "correct it"));
                 let remedy = format!("{remedy}; until then the last good value or the default holds");
                 let problem = self.problem(key, format!("{text:?} {message}"), remedy);
-                Setting::Invalid { problem, last_good: None }
+                Setting::Invalid {
+                    problem,
+                    last_good: None,
+                }
             }
         }
     }
 
     fn problem(&self, key: &str, message: String, remedy: String) -> Problem {
         let field = format!("metadata.annotations[{key}]");
-        Problem::warning(message, remedy).about(self.object.clone()).at(self.place).field(field)
+        Problem::warning(message, remedy)
+            .about(self.object.clone())
+            .at(self.place)
+            .field(field)
     }
 }
 
@@ -88,19 +103,26 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 
 /// An address that clients can connect to.
 pub(super) fn vip(text: &str) -> Result<Addr, String> {
-    let addr: Addr =
-        text.parse().map_err(|_| format!("holds {text:?}, which is no IP address; write addresses without prefix length"))?;
+    let addr: Addr = text.parse().map_err(|_| {
+        format!("holds {text:?}, which is no IP address; write addresses without prefix length")
+    })?;
     let ip = addr.ip();
     let broadcast = addr.family() == Family::V4 && addr.v4_bytes() == [255; 4];
     if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast {
-        return Err(format!("holds {text}, which cannot be a virtual address; name a unicast address"));
+        return Err(format!(
+            "holds {text}, which cannot be a virtual address; name a unicast address"
+        ));
     }
     Ok(addr)
 }
 
 /// `10.0.0.1=3`
 fn weight(item: &str) -> Result<(Addr, u16), String> {
-    let bad = || format!("holds {item:?}; write ADDRESS=WEIGHT, the weight 0 (drains) to 65535, joined by commas");
+    let bad =
+        || format!("holds {item:?}; write ADDRESS=WEIGHT, the weight 0 (drains) to 65535, joined by commas");
     let (addr, weight) = item.split_once('=').ok_or_else(bad)?;
-    Ok((addr.trim().parse().map_err(|_| bad())?, weight.trim().parse().map_err(|_| bad())?))
+    Ok((
+        addr.trim().parse().map_err(|_| bad())?,
+        weight.trim().parse().map_err(|_| bad())?,
+    ))
 }

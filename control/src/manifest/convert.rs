@@ -11,8 +11,8 @@ use maglane_shared::flow::HashInputs;
 use super::annotations::{ADDRESSES, Annotations, vip};
 use super::document::Misfit;
 use crate::model::{
-    EndpointSliceSpec, EndpointSpec, ObjectName, ObjectRef, PortProtocol, PortSpec, Readiness, ServiceSpec, Setting,
-    SlicePort,
+    EndpointSliceSpec, EndpointSpec, ObjectName, ObjectRef, PortProtocol, PortSpec, Readiness, ServiceSpec,
+    Setting, SlicePort,
 };
 use crate::problem::Problem;
 
@@ -47,9 +47,20 @@ pub(super) fn service(service: Service, origin: Origin<'_>) -> Result<Converted<
     }
     let no_annotations = BTreeMap::new();
     let all = service.metadata.annotations.as_ref().unwrap_or(&no_annotations);
-    let annotations = Annotations { object: origin.object, place: origin.place, all };
-    let ingress = service.status.and_then(|status| status.load_balancer?.ingress).unwrap_or_default();
-    let told = ingress.into_iter().filter(|i| i.ip_mode.as_deref() != Some("Proxy")).filter_map(|i| i.ip).collect();
+    let annotations = Annotations {
+        object: origin.object,
+        place: origin.place,
+        all,
+    };
+    let ingress = service
+        .status
+        .and_then(|status| status.load_balancer?.ingress)
+        .unwrap_or_default();
+    let told = ingress
+        .into_iter()
+        .filter(|i| i.ip_mode.as_deref() != Some("Proxy"))
+        .filter_map(|i| i.ip)
+        .collect();
     let vips = vips(&annotations, told, spec.load_balancer_ip.as_deref())?;
     if vips == Setting::Unset {
         return Ok(origin.leave(without_address(&spec)));
@@ -81,7 +92,10 @@ fn not_ours(spec: &KubeServiceSpec, labels: Option<&BTreeMap<String, String>>) -
     } else {
         return None;
     };
-    Some(Problem::note(format!("left alone: it {why}"), "nothing, unless it should be balanced"))
+    Some(Problem::note(
+        format!("left alone: it {why}"),
+        "nothing, unless it should be balanced",
+    ))
 }
 
 fn without_address(spec: &KubeServiceSpec) -> Problem {
@@ -94,35 +108,59 @@ fn without_address(spec: &KubeServiceSpec) -> Problem {
 
 /// Who may connect is not checked here; somebody should know.
 fn open_ranges(spec: &KubeServiceSpec, origin: Origin<'_>) -> Option<Problem> {
-    let ranges = spec.load_balancer_source_ranges.as_ref().filter(|ranges| !ranges.is_empty())?;
+    let ranges = spec
+        .load_balancer_source_ranges
+        .as_ref()
+        .filter(|ranges| !ranges.is_empty())?;
     let message = format!("{ranges:?} is not enforced: every client may connect");
     let problem = Problem::warning(message, "filter in front of this node or on the backends");
-    Some(problem.about(origin.object.clone()).at(origin.place).field("spec.loadBalancerSourceRanges"))
+    Some(
+        problem
+            .about(origin.object.clone())
+            .at(origin.place)
+            .field("spec.loadBalancerSourceRanges"),
+    )
 }
 
 /// The annotation, else what the status says, else what the spec asks for.
-fn vips(annotations: &Annotations<'_>, told: Vec<String>, asked: Option<&str>) -> Result<Setting<Vec<Addr>>, Misfit> {
+fn vips(
+    annotations: &Annotations<'_>,
+    told: Vec<String>,
+    asked: Option<&str>,
+) -> Result<Setting<Vec<Addr>>, Misfit> {
     match annotations.addresses() {
         Setting::Unset => {}
         setting @ (Setting::Valid(_) | Setting::Invalid { .. }) => return Ok(setting),
     }
     let parse = |text: &str, field: String| {
-        vip(text).map_err(|message| Misfit { field, message: format!("{text:?} {message}") })
+        vip(text).map_err(|message| Misfit {
+            field,
+            message: format!("{text:?} {message}"),
+        })
     };
     if !told.is_empty() {
         let field = |at| format!("status.loadBalancer.ingress[{at}].ip");
-        let vips = told.iter().enumerate().map(|(at, text)| parse(text, field(at))).collect::<Result<_, _>>()?;
+        let vips = told
+            .iter()
+            .enumerate()
+            .map(|(at, text)| parse(text, field(at)))
+            .collect::<Result<_, _>>()?;
         return Ok(Setting::Valid(vips));
     }
     match asked.filter(|text| !text.is_empty()) {
-        Some(text) => Ok(Setting::Valid(vec![parse(text, "spec.loadBalancerIP".to_owned())?])),
+        Some(text) => Ok(Setting::Valid(vec![parse(
+            text,
+            "spec.loadBalancerIP".to_owned(),
+        )?])),
         None => Ok(Setting::Unset),
     }
 }
 
 fn port(port: &ServicePort, at: usize) -> Result<PortSpec, Misfit> {
     let target = match &port.target_port {
-        Some(IntOrString::Int(number)) => Some(port_number(*number, || format!("spec.ports[{at}].targetPort"))?),
+        Some(IntOrString::Int(number)) => {
+            Some(port_number(*number, || format!("spec.ports[{at}].targetPort"))?)
+        }
         Some(IntOrString::String(_)) | None => None,
     };
     Ok(PortSpec {
@@ -136,9 +174,10 @@ fn port(port: &ServicePort, at: usize) -> Result<PortSpec, Misfit> {
 fn port_number(number: i32, field: impl Fn() -> String) -> Result<u16, Misfit> {
     match u16::try_from(number) {
         Ok(port) if port > 0 => Ok(port),
-        Ok(_) | Err(_) => {
-            Err(Misfit { field: field(), message: format!("{number} is missing or no port; write 1 to 65535") })
-        }
+        Ok(_) | Err(_) => Err(Misfit {
+            field: field(),
+            message: format!("{number} is missing or no port; write 1 to 65535"),
+        }),
     }
 }
 
@@ -150,8 +189,16 @@ fn protocol(name: Option<&str>) -> PortProtocol {
     }
 }
 
-pub(super) fn slice(slice: EndpointSlice, origin: Origin<'_>) -> Result<Converted<EndpointSliceSpec>, Misfit> {
-    let Some(service) = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME)) else {
+pub(super) fn slice(
+    slice: EndpointSlice,
+    origin: Origin<'_>,
+) -> Result<Converted<EndpointSliceSpec>, Misfit> {
+    let Some(service) = slice
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(SERVICE_NAME))
+    else {
         let remedy = "label it kubernetes.io/service-name: NAME, if it belongs to a Service";
         return Ok(origin.leave(Problem::note("left alone: it names no Service", remedy)));
     };
@@ -160,27 +207,43 @@ pub(super) fn slice(slice: EndpointSlice, origin: Origin<'_>) -> Result<Converte
         "IPv6" => Family::V6,
         "FQDN" => {
             let remedy = "list addresses of type IPv4 or IPv6";
-            return Ok(origin.leave(Problem::note("left alone: its addresses are names (addressType FQDN)", remedy)));
+            return Ok(origin.leave(Problem::note(
+                "left alone: its addresses are names (addressType FQDN)",
+                remedy,
+            )));
         }
         other => {
             let message = format!("{other:?} is missing or unknown; write IPv4 or IPv6");
-            return Err(Misfit { field: "addressType".to_owned(), message });
+            return Err(Misfit {
+                field: "addressType".to_owned(),
+                message,
+            });
         }
     };
-    let ports = slice.ports.as_ref().map(|ports| ports.iter().enumerate().map(|(at, p)| slice_port(p, at)).collect());
+    let ports = slice.ports.as_ref().map(|ports| {
+        ports
+            .iter()
+            .enumerate()
+            .map(|(at, p)| slice_port(p, at))
+            .collect()
+    });
     let endpoints = slice.endpoints.iter().enumerate();
     Ok(Converted::Object(Box::new(EndpointSliceSpec {
         name: origin.object.name.clone(),
         service: ObjectName::new(&origin.object.name.namespace, service),
         family,
         ports: ports.transpose()?,
-        endpoints: endpoints.map(|(at, e)| endpoint(e, at, family)).collect::<Result<_, _>>()?,
+        endpoints: endpoints
+            .map(|(at, e)| endpoint(e, at, family))
+            .collect::<Result<_, _>>()?,
         problems: vec![],
     })))
 }
 
 fn slice_port(port: &EndpointPort, at: usize) -> Result<SlicePort, Misfit> {
-    let number = port.port.map(|number| port_number(number, || format!("ports[{at}].port")));
+    let number = port
+        .port
+        .map(|number| port_number(number, || format!("ports[{at}].port")));
     Ok(SlicePort {
         name: port.name.as_deref().unwrap_or_default().into(),
         protocol: protocol(port.protocol.as_deref()),
@@ -190,14 +253,30 @@ fn slice_port(port: &EndpointPort, at: usize) -> Result<SlicePort, Misfit> {
 
 /// Only the first address counts, as for kube-proxy: all of them are the same pod.
 fn endpoint(endpoint: &Endpoint, at: usize, family: Family) -> Result<EndpointSpec, Misfit> {
-    let misfit = |message| Misfit { field: format!("endpoints[{at}].addresses[0]"), message };
-    let text = endpoint.addresses.first().ok_or_else(|| misfit("is missing; name the endpoint's address".to_owned()))?;
+    let misfit = |message| Misfit {
+        field: format!("endpoints[{at}].addresses[0]"),
+        message,
+    };
+    let text = endpoint
+        .addresses
+        .first()
+        .ok_or_else(|| misfit("is missing; name the endpoint's address".to_owned()))?;
     let addr = vip(text).map_err(|message| misfit(format!("{text:?} {message}")))?;
     if addr.family() != family {
-        return Err(misfit(format!("{text:?} is not of the slice's addressType; put it in a slice of its family")));
+        return Err(misfit(format!(
+            "{text:?} is not of the slice's addressType; put it in a slice of its family"
+        )));
     }
-    let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_deref()).unwrap_or_default();
-    Ok(EndpointSpec { addr, readiness: readiness(endpoint.conditions.as_ref()), uid: uid.into() })
+    let uid = endpoint
+        .target_ref
+        .as_ref()
+        .and_then(|target| target.uid.as_deref())
+        .unwrap_or_default();
+    Ok(EndpointSpec {
+        addr,
+        readiness: readiness(endpoint.conditions.as_ref()),
+        uid: uid.into(),
+    })
 }
 
 /// Absent conditions: ready (EndpointConditions, discovery.k8s.io/v1).

@@ -19,12 +19,20 @@ pub(super) struct Document {
 /// Cuts and parses a file; `name` tells JSON from YAML.
 pub(super) fn documents(name: &str, bytes: &[u8]) -> Vec<Document> {
     let whole = |error: String| {
-        vec![Document { place: String::new(), text: None, content: Err(error) }]
+        vec![Document {
+            place: String::new(),
+            text: None,
+            content: Err(error),
+        }]
     };
     let Ok(text) = std::str::from_utf8(bytes) else {
         return whole("is not UTF-8 text".to_owned());
     };
-    let documents = if name.ends_with(".json") { json(text) } else { yaml(text) };
+    let documents = if name.ends_with(".json") {
+        json(text)
+    } else {
+        yaml(text)
+    };
     documents.into_iter().flat_map(flatten).collect()
 }
 
@@ -39,7 +47,10 @@ fn json(text: &str) -> Vec<Document> {
 }
 
 fn yaml(text: &str) -> Vec<Document> {
-    let documents = split(text).into_iter().filter(|(part, _)| !is_blank(part)).enumerate();
+    let documents = split(text)
+        .into_iter()
+        .filter(|(part, _)| !is_blank(part))
+        .enumerate();
     documents
         .map(|(at, (part, line))| Document {
             place: format!("document {}, line {line}", at + 1),
@@ -54,7 +65,10 @@ fn split(text: &str) -> Vec<(&str, u64)> {
     let mut parts = vec![];
     let (mut start, mut start_line, mut at) = (0, 1, 0);
     for (line, number) in text.split_inclusive('\n').zip(1..) {
-        if line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n'])) {
+        if line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+        {
             parts.push((&text[start..at], start_line));
             (start, start_line) = (at, number);
         }
@@ -76,7 +90,11 @@ fn yaml_error(error: &serde_saphyr::Error, first_line: u64) -> String {
     let text = error.without_snippet().to_string();
     let text = text.lines().next().unwrap_or_default();
     // The parser's own position counts from the document's start.
-    let text = text.split(" at line ").next().unwrap_or_default().trim_end_matches([':', ',']);
+    let text = text
+        .split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches([':', ',']);
     match at {
         Some(line) if line > 0 => format!("is not YAML at line {line} of the file: {text}"),
         Some(_) | None => format!("is not YAML: {text}"),
@@ -88,7 +106,9 @@ fn flatten(document: Document) -> Vec<Document> {
     let Document { place, text, content } = document;
     match content {
         Ok(Value::Object(mut object)) if is_list(&object) => {
-            let Some(Value::Array(items)) = object.remove("items") else { return vec![] };
+            let Some(Value::Array(items)) = object.remove("items") else {
+                return vec![];
+            };
             let item = |(at, item)| Document {
                 place: format!("{place}, item {}", at + 1),
                 text: None,
@@ -133,6 +153,9 @@ pub(super) fn typed<T: for<'de> Deserialize<'de>>(
             Some(line) => format!("{} (line {line} of the file)", error.inner()),
             None => error.inner().to_string(),
         };
-        Misfit { field: if field == "." { String::new() } else { field }, message }
+        Misfit {
+            field: if field == "." { String::new() } else { field },
+            message,
+        }
     })
 }

@@ -1,5 +1,6 @@
 //! What the files say, file by file, and what of it is news. Pure: bytes in, events out.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Service;
@@ -33,7 +34,10 @@ enum Outcome {
     /// Nothing to serve, and a word about it.
     Ignored(Problem),
     /// `object` where that much can be read.
-    Broken { object: Option<ObjectRef>, problem: Problem },
+    Broken {
+        object: Option<ObjectRef>,
+        problem: Problem,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +60,9 @@ pub struct Library {
 impl Library {
     /// The file's new content.
     pub fn put(&mut self, name: &str, bytes: &[u8]) {
-        let outcomes = documents(name, bytes).into_iter().map(|document| outcome(name, document));
+        let outcomes = documents(name, bytes)
+            .into_iter()
+            .map(|document| outcome(name, document));
         let before = self.files.remove(name).unwrap_or_default();
         let mut file = File::default();
         let mut keep = Keep::Named(BTreeSet::new());
@@ -80,7 +86,11 @@ impl Library {
 
     /// The file cannot be read: what it said holds.
     pub fn unreadable(&mut self, name: &str, error: &str) {
-        let problem = Problem::error(format!("cannot be read: {error}"), "let this user read it, or remove it").at(name);
+        let problem = Problem::error(
+            format!("cannot be read: {error}"),
+            "let this user read it, or remove it",
+        )
+        .at(name);
         self.files.entry(name.to_owned()).or_default().problems = vec![problem];
     }
 
@@ -111,15 +121,27 @@ impl Library {
                 }
             }
         }
-        let now: BTreeMap<ObjectRef, Object> =
-            holders.into_iter().map(|(reference, (_, object))| (reference.clone(), object.clone())).collect();
-        let applied = now.iter().filter(|(reference, object)| self.told.get(reference) != Some(object));
+        let now: BTreeMap<ObjectRef, Object> = holders
+            .into_iter()
+            .map(|(reference, (_, object))| (reference.clone(), object.clone()))
+            .collect();
+        let applied = now
+            .iter()
+            .filter(|(reference, object)| self.told.get(reference) != Some(object));
         let mut events: Vec<Event> = applied.map(|(_, object)| object.clone().applied()).collect();
-        events.extend(self.told.keys().filter(|reference| !now.contains_key(reference)).map(deleted));
+        events.extend(
+            self.told
+                .keys()
+                .filter(|reference| !now.contains_key(reference))
+                .map(deleted),
+        );
         self.told = now;
         if problems != self.told_problems {
             self.told_problems.clone_from(&problems);
-            events.push(Event::SourceProblems { source: Source::Manifests, problems });
+            events.push(Event::SourceProblems {
+                source: Source::Manifests,
+                problems,
+            });
         }
         events
     }
@@ -127,10 +149,9 @@ impl Library {
 
 impl File {
     fn add(&mut self, name: &str, reference: ObjectRef, object: Object) {
-        if self.objects.contains_key(&reference) {
-            self.problems.push(duplicate(&reference, name, name));
-        } else {
-            self.objects.insert(reference, object);
+        match self.objects.entry(reference) {
+            Entry::Vacant(place) => drop(place.insert(object)),
+            Entry::Occupied(first) => self.problems.push(duplicate(first.key(), name, name)),
         }
     }
 }
@@ -172,7 +193,9 @@ fn duplicate(object: &ObjectRef, first: &str, second: &str) -> Problem {
     } else {
         format!("is in {first} as well, which comes first by name and holds")
     };
-    Problem::error(message, "keep one of the two").about(object.clone()).at(second)
+    Problem::error(message, "keep one of the two")
+        .about(object.clone())
+        .at(second)
 }
 
 /// What every object has.
@@ -195,15 +218,32 @@ const MEND: &str = "correct it; until then its last good state holds";
 
 fn outcome(file: &str, document: Document) -> Outcome {
     let Document { place, text, content } = document;
-    let place = if place.is_empty() { file.to_owned() } else { format!("{file}: {place}") };
+    let place = if place.is_empty() {
+        file.to_owned()
+    } else {
+        format!("{file}: {place}")
+    };
     let broken = |object: Option<ObjectRef>, misfit: Misfit| {
-        let problem = Problem::error(misfit.message, MEND).at(&place).field(misfit.field);
-        let problem = Problem { object: object.clone(), ..problem };
+        let problem = Problem::error(misfit.message, MEND)
+            .at(&place)
+            .field(misfit.field);
+        let problem = Problem {
+            object: object.clone(),
+            ..problem
+        };
         Outcome::Broken { object, problem }
     };
     let value = match content {
         Ok(value) => value,
-        Err(message) => return broken(None, Misfit { field: String::new(), message }),
+        Err(message) => {
+            return broken(
+                None,
+                Misfit {
+                    field: String::new(),
+                    message,
+                },
+            );
+        }
     };
     let header: Header = match typed(value.clone(), text.as_ref()) {
         Ok(header) => header,
@@ -214,17 +254,40 @@ fn outcome(file: &str, document: Document) -> Outcome {
         ("discovery.k8s.io/v1", "EndpointSlice") => ObjectKind::EndpointSlice,
         ("", _) | (_, "") => {
             let message = "has no apiVersion or no kind, so it is no Kubernetes object".to_owned();
-            return broken(None, Misfit { field: String::new(), message });
+            return broken(
+                None,
+                Misfit {
+                    field: String::new(),
+                    message,
+                },
+            );
         }
         (version, kind) => return Outcome::Ignored(other_kind(version, kind).at(&place)),
     };
     if header.metadata.name.is_empty() {
         let message = "is missing; every object needs a name".to_owned();
-        return broken(None, Misfit { field: "metadata.name".to_owned(), message });
+        return broken(
+            None,
+            Misfit {
+                field: "metadata.name".to_owned(),
+                message,
+            },
+        );
     }
-    let namespace = header.metadata.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or("default");
-    let object = ObjectRef { kind, name: ObjectName::new(namespace, &header.metadata.name) };
-    let origin = Origin { object: &object, place: &place };
+    let namespace = header
+        .metadata
+        .namespace
+        .as_deref()
+        .filter(|n| !n.is_empty())
+        .unwrap_or("default");
+    let object = ObjectRef {
+        kind,
+        name: ObjectName::new(namespace, &header.metadata.name),
+    };
+    let origin = Origin {
+        object: &object,
+        place: &place,
+    };
     let converted = match kind {
         ObjectKind::Service => typed::<Service>(value, text.as_ref())
             .and_then(|service| convert::service(service, origin))
@@ -244,6 +307,8 @@ fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) ->
 }
 
 fn other_kind(version: &str, kind: &str) -> Problem {
-    let message = format!("{kind} ({version}) is ignored: only Service (v1) and EndpointSlice (discovery.k8s.io/v1) count");
+    let message = format!(
+        "{kind} ({version}) is ignored: only Service (v1) and EndpointSlice (discovery.k8s.io/v1) count"
+    );
     Problem::note(message, "nothing, or move it elsewhere")
 }

@@ -37,7 +37,12 @@ struct Stamp {
 impl Stamp {
     fn of(path: &Path) -> io::Result<(Stamp, fs::Metadata)> {
         let m = fs::metadata(path)?;
-        let stamp = Stamp { device: m.dev(), inode: m.ino(), size: m.size(), modified: (m.mtime(), m.mtime_nsec()) };
+        let stamp = Stamp {
+            device: m.dev(),
+            inode: m.ino(),
+            size: m.size(),
+            modified: (m.mtime(), m.mtime_nsec()),
+        };
         Ok((stamp, m))
     }
 }
@@ -67,8 +72,13 @@ pub struct ManifestSource {
 impl ManifestSource {
     /// Call inside a tokio runtime. Reads nothing yet.
     pub fn open(dir: &Path) -> Result<ManifestSource, ControlError> {
-        let fail = |source| ControlError::Watch { dir: dir.to_owned(), source };
-        let events = Inotify::init().and_then(|i| i.into_event_stream([0; BUFFER])).map_err(fail)?;
+        let fail = |source| ControlError::Watch {
+            dir: dir.to_owned(),
+            source,
+        };
+        let events = Inotify::init()
+            .and_then(|i| i.into_event_stream([0; BUFFER]))
+            .map_err(fail)?;
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.reset();
@@ -156,7 +166,11 @@ impl ManifestSource {
             return Reading::Everything;
         }
         let now: BTreeMap<String, Stamp> = manifests_in(&self.dir).unwrap_or_default();
-        let gone = self.library.names().filter(|name| !now.contains_key(*name)).map(str::to_owned);
+        let gone = self
+            .library
+            .names()
+            .filter(|name| !now.contains_key(*name))
+            .map(str::to_owned);
         let settled = now.iter().filter(|(name, stamp)| {
             self.read.get(*name) != Some(stamp) && self.seen.get(*name) == Some(stamp)
         });
@@ -175,12 +189,16 @@ impl ManifestSource {
     fn read_everything(&mut self) {
         let listed = self.watch().and_then(|()| manifests_in(&self.dir));
         let names: BTreeSet<String> = match listed {
-            Ok(files) => files.into_keys().chain(self.library.names().map(str::to_owned)).collect(),
+            Ok(files) => files
+                .into_keys()
+                .chain(self.library.names().map(str::to_owned))
+                .collect(),
             Err(error) => {
                 // The directory as a whole is gone: that is an accident, not the deletion of every object.
                 let remedy = "put it back; until then everything goes on as last read";
                 let problem = Problem::error(format!("cannot be read: {error}"), remedy);
-                self.library.set_trouble(Some(problem.at(format!("--manifests {}", self.dir.display()))));
+                self.library
+                    .set_trouble(Some(problem.at(format!("--manifests {}", self.dir.display()))));
                 return;
             }
         };
@@ -233,7 +251,9 @@ fn is_manifest(name: &str) -> bool {
 fn manifests_in(dir: &Path) -> io::Result<BTreeMap<String, Stamp>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
-        let Ok(name) = entry?.file_name().into_string() else { continue };
+        let Ok(name) = entry?.file_name().into_string() else {
+            continue;
+        };
         if !is_manifest(&name) {
             continue;
         }

@@ -1,0 +1,77 @@
+//! Counters -> Prometheus text. Pure: the binary hands over what it has and serves the result.
+//!
+//! Labels are bounded by what is served: VIP ports, backends, workers, interfaces and drop reasons; nothing a
+//! client sends becomes a label. Names: `maglane_<what>_<unit>`, counters end in `_total`.
+
+mod encode;
+mod meter;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use maglane_shared::counters::{Counters, Vitals};
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::registry::Registry;
+
+use crate::catalog::Catalog;
+
+pub use meter::{Meter, Totals};
+
+/// Of the text that [`render`] makes.
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// Everything a page shows.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    pub catalog: Arc<Catalog>,
+    pub meter: Arc<Meter>,
+    /// By number.
+    pub workers: Vec<WorkerFigures>,
+    pub interfaces: Vec<InterfaceFigures>,
+    pub version: &'static str,
+    pub uptime: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct WorkerFigures {
+    pub counters: Arc<Counters>,
+    pub vitals: Arc<Vitals>,
+    /// By interface: what the kernel counted on the worker's socket there.
+    pub sockets: Vec<SocketFigures>,
+}
+
+/// `XDP_STATISTICS`.
+#[derive(Clone, Debug, Default)]
+pub struct SocketFigures {
+    pub interface: String,
+    pub rx_dropped: u64,
+    pub rx_invalid: u64,
+    pub rx_ring_full: u64,
+    pub fill_ring_empty: u64,
+    pub tx_invalid: u64,
+    pub tx_ring_empty: u64,
+}
+
+/// The steering program's counters.
+#[derive(Clone, Debug, Default)]
+pub struct InterfaceFigures {
+    pub interface: String,
+    /// `native` or `generic`.
+    pub mode: String,
+    pub redirected: u64,
+    pub passed: u64,
+    pub passed_no_socket: u64,
+    pub passed_fragment: u64,
+}
+
+/// The page.
+pub fn render(scrape: Scrape) -> String {
+    let mut registry = Registry::with_prefix("maglane");
+    registry.register_collector(Box::new(scrape));
+    let mut page = String::new();
+    // Writing to a String cannot fail, and the collector fails only as its writer does.
+    let _ = prometheus_text::encode(&mut page, &registry);
+    page
+}

@@ -40,9 +40,15 @@ impl Place<'_> {
 }
 
 /// The backends of one VIP's port, by address. All endpoints are there: those that take no new flows drain.
-pub(super) fn backends(place: &Place<'_>, family: Family, problems: &mut Vec<Problem>) -> Vec<PlannedBackend> {
+pub(super) fn backends(
+    place: &Place<'_>,
+    family: Family,
+    problems: &mut Vec<Problem>,
+) -> Vec<PlannedBackend> {
     let candidates = of_family(place, family, problems);
-    let anybody_ready = candidates.values().any(|c| c.endpoint.readiness == Readiness::Ready);
+    let anybody_ready = candidates
+        .values()
+        .any(|c| c.endpoint.readiness == Readiness::Ready);
     let ports: BTreeSet<u16> = candidates.values().map(|c| c.port).collect();
     problems.extend(port_complaint(place, &ports));
     let plan = |candidate: &Candidate<'_>| {
@@ -53,16 +59,28 @@ pub(super) fn backends(place: &Place<'_>, family: Family, problems: &mut Vec<Pro
             Readiness::NotReady => false,
         };
         let weights = place.service.weights.get();
-        let wanted = weights.and_then(|weights| weights.get(&endpoint.addr)).copied().unwrap_or(1);
+        let wanted = weights
+            .and_then(|weights| weights.get(&endpoint.addr))
+            .copied()
+            .unwrap_or(1);
         let weight = if usable { wanted } else { 0 };
-        PlannedBackend { addr: endpoint.addr, port, uid: endpoint.uid.clone(), weight }
+        PlannedBackend {
+            addr: endpoint.addr,
+            port,
+            uid: endpoint.uid.clone(),
+            weight,
+        }
     };
     candidates.values().map(plan).collect()
 }
 
 /// The endpoints that can serve VIPs of a family. Tunnels carry either family in either; they prefer their own,
 /// lest a dual-stack pod counts twice.
-fn of_family<'p>(place: &Place<'p>, family: Family, problems: &mut Vec<Problem>) -> BTreeMap<Addr, Candidate<'p>> {
+fn of_family<'p>(
+    place: &Place<'p>,
+    family: Family,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Addr, Candidate<'p>> {
     let all = candidates(place);
     let (own, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
         all.into_iter().partition(|(addr, _)| addr.family() == family);
@@ -76,7 +94,10 @@ fn of_family<'p>(place: &Place<'p>, family: Family, problems: &mut Vec<Problem>)
                 Family::V4 => ("IPv4", "IPv6"),
                 Family::V6 => ("IPv6", "IPv4"),
             };
-            let message = format!("the {vip} VIP has only {ends} endpoints, which mode {} cannot reach", place.mode());
+            let message = format!(
+                "the {vip} VIP has only {ends} endpoints, which mode {} cannot reach",
+                place.mode()
+            );
             let remedy = "give the Service an EndpointSlice of that family, or use mode ipip or gue";
             problems.push(place.warn(message, remedy));
             own
@@ -88,7 +109,9 @@ fn of_family<'p>(place: &Place<'p>, family: Family, problems: &mut Vec<Problem>)
 fn candidates<'p>(place: &Place<'p>) -> BTreeMap<Addr, Candidate<'p>> {
     let mut all: BTreeMap<Addr, Candidate<'p>> = BTreeMap::new();
     for slice in place.slices {
-        let Some(port) = port_in(place.port, slice) else { continue };
+        let Some(port) = port_in(place.port, slice) else {
+            continue;
+        };
         for endpoint in &slice.endpoints {
             let candidate = Candidate { endpoint, port };
             let rank = |c: &Candidate<'_>| (c.endpoint.readiness, c.port, c.endpoint.uid.clone());
@@ -107,8 +130,12 @@ fn candidates<'p>(place: &Place<'p>) -> BTreeMap<Addr, Candidate<'p>> {
 /// Where the slice's endpoints listen for the Service's port: by name and protocol.
 fn port_in(port: &PortSpec, slice: &EndpointSliceSpec) -> Option<u16> {
     let every = port.target.unwrap_or(port.port);
-    let Some(ports) = &slice.ports else { return Some(every) };
-    let named = ports.iter().find(|p| p.name == port.name && p.protocol == port.protocol)?;
+    let Some(ports) = &slice.ports else {
+        return Some(every);
+    };
+    let named = ports
+        .iter()
+        .find(|p| p.name == port.name && p.protocol == port.protocol)?;
     Some(named.port.unwrap_or(every))
 }
 
@@ -119,8 +146,12 @@ fn port_complaint(place: &Place<'_>, ports: &BTreeSet<u16>) -> Option<Problem> {
         ForwardingMode::Nat | ForwardingMode::Dnat => None,
         mode @ (ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue) => {
             let port = place.port.port;
-            let message = format!("mode {mode} keeps the port: backends get {port}, but their slice says {other}");
-            Some(place.warn(message, "let backends listen on the Service's port, or use mode nat or dnat"))
+            let message =
+                format!("mode {mode} keeps the port: backends get {port}, but their slice says {other}");
+            Some(place.warn(
+                message,
+                "let backends listen on the Service's port, or use mode nat or dnat",
+            ))
         }
     }
 }
@@ -129,7 +160,10 @@ fn port_complaint(place: &Place<'_>, ports: &BTreeSet<u16>) -> Option<Problem> {
 pub(super) fn complaints(service: &ServiceSpec, slices: &[&EndpointSliceSpec]) -> Vec<Problem> {
     if slices.is_empty() {
         let message = "no EndpointSlice names this Service, so it has no backends";
-        let remedy = format!("label its slices kubernetes.io/service-name: {}", service.name.name);
+        let remedy = format!(
+            "label its slices kubernetes.io/service-name: {}",
+            service.name.name
+        );
         return vec![Problem::warning(message, remedy).about(service.object())];
     }
     let mut problems: Vec<Problem> = vec![];
@@ -146,22 +180,42 @@ fn unmatched(
     at: usize,
     slices: &[&EndpointSliceSpec],
 ) -> Option<Problem> {
-    if slices.iter().any(|slice| slice.endpoints.is_empty() || port_in(port, slice).is_some()) {
+    if slices
+        .iter()
+        .any(|slice| slice.endpoints.is_empty() || port_in(port, slice).is_some())
+    {
         return None;
     }
-    let listed: BTreeSet<&str> =
-        slices.iter().flat_map(|slice| slice.ports.iter().flatten()).map(|p: &SlicePort| &*p.name).collect();
-    let message = format!("no EndpointSlice has a port named {:?} of its protocol, only {listed:?}", port.name);
+    let listed: BTreeSet<&str> = slices
+        .iter()
+        .flat_map(|slice| slice.ports.iter().flatten())
+        .map(|p: &SlicePort| &*p.name)
+        .collect();
+    let message = format!(
+        "no EndpointSlice has a port named {:?} of its protocol, only {listed:?}",
+        port.name
+    );
     let remedy = "name the ports of Service and EndpointSlice alike";
     let field = format!("spec.ports[{at}].name");
-    Some(Problem::warning(message, remedy).about(service.object()).field(field))
+    Some(
+        Problem::warning(message, remedy)
+            .about(service.object())
+            .field(field),
+    )
 }
 
 fn unknown_weights(service: &ServiceSpec, slices: &[&EndpointSliceSpec]) -> Option<Problem> {
     let weights = service.weights.get()?;
-    let known: BTreeSet<Addr> = slices.iter().flat_map(|slice| &slice.endpoints).map(|e| e.addr).collect();
-    let unknown: Vec<String> =
-        weights.keys().filter(|addr| !known.contains(addr)).map(Addr::to_string).collect();
+    let known: BTreeSet<Addr> = slices
+        .iter()
+        .flat_map(|slice| &slice.endpoints)
+        .map(|e| e.addr)
+        .collect();
+    let unknown: Vec<String> = weights
+        .keys()
+        .filter(|addr| !known.contains(addr))
+        .map(Addr::to_string)
+        .collect();
     (!unknown.is_empty()).then(|| {
         let message = format!("no endpoint has the address {}", unknown.join(", "));
         Problem::note(message, "remove it from the list, unless it will come back")

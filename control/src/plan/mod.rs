@@ -94,13 +94,23 @@ pub fn plan_service(
 ) -> ServicePlan {
     let mut problems = found_before(service, slices);
     let no_vips = vec![];
-    let (vips, refused): (Vec<Addr>, Vec<Addr>) =
-        service.vips.get().unwrap_or(&no_vips).iter().partition(|vip| !settings.snat.contains(vip));
+    let (vips, refused): (Vec<Addr>, Vec<Addr>) = service
+        .vips
+        .get()
+        .unwrap_or(&no_vips)
+        .iter()
+        .partition(|vip| !settings.snat.contains(vip));
     problems.extend(refused.into_iter().map(|vip| refused_vip(service, vip)));
     let mut ports = vec![];
     if !vips.is_empty() {
         for (at, port) in service.ports.iter().enumerate() {
-            let place = backends::Place { service, port, at, slices, settings };
+            let place = backends::Place {
+                service,
+                port,
+                at,
+                slices,
+                settings,
+            };
             match &port.protocol {
                 PortProtocol::Balanced(protocol) => {
                     ports.extend(plan_port(&place, *protocol, &vips, &mut problems));
@@ -111,7 +121,11 @@ pub fn plan_service(
         problems.extend(backends::complaints(service, slices));
     }
     let rank = (service.created.unwrap_or(i64::MAX), service.name.clone());
-    ServicePlan { rank, ports, problems }
+    ServicePlan {
+        rank,
+        ports,
+        problems,
+    }
 }
 
 fn plan_port(
@@ -124,7 +138,11 @@ fn plan_port(
     let mode = place.mode();
     let plan = |&addr: &Addr| {
         Arc::new(PlannedPort {
-            key: VipKey { addr, port: place.port.port, protocol },
+            key: VipKey {
+                addr,
+                port: place.port.port,
+                protocol,
+            },
             owner: service.name.clone(),
             port_name: place.port.name.clone(),
             mode,
@@ -149,16 +167,26 @@ fn found_before(service: &ServiceSpec, slices: &[&EndpointSliceSpec]) -> Vec<Pro
         service.weights.problem(),
     ];
     let of_slices = slices.iter().flat_map(|slice| &slice.problems);
-    settings.into_iter().flatten().chain(&service.problems).chain(of_slices).cloned().collect()
+    settings
+        .into_iter()
+        .flatten()
+        .chain(&service.problems)
+        .chain(of_slices)
+        .cloned()
+        .collect()
 }
 
 fn refused_vip(service: &ServiceSpec, vip: Addr) -> Problem {
-    let message = format!("{vip} is a source address of mode nat (--snat-address) and cannot be a VIP as well");
+    let message =
+        format!("{vip} is a source address of mode nat (--snat-address) and cannot be a VIP as well");
     Problem::error(message, "give the Service another address").about(service.object())
 }
 
 fn unsupported(service: &ServiceSpec, port: &PortSpec, at: usize, protocol: &str) -> Problem {
-    let message = format!("port {} is {protocol}, which is not balanced; the other ports are", port.port);
+    let message = format!(
+        "port {} is {protocol}, which is not balanced; the other ports are",
+        port.port
+    );
     Problem::warning(message, "use TCP or UDP, or reach this port without Maglane")
         .about(service.object())
         .field(format!("spec.ports[{at}].protocol"))
@@ -194,16 +222,28 @@ impl Plan {
         }
         problems.sort_unstable();
         problems.dedup();
-        Plan { ports: holders.into_values().cloned().collect(), problems }
+        Plan {
+            ports: holders.into_values().cloned().collect(),
+            problems,
+        }
     }
 }
 
 fn rival(port: &PlannedPort, holder: &PlannedPort) -> Problem {
-    let object = crate::model::ObjectRef { kind: crate::model::ObjectKind::Service, name: port.owner.clone() };
+    let object = crate::model::ObjectRef {
+        kind: crate::model::ObjectKind::Service,
+        name: port.owner.clone(),
+    };
     let (message, remedy) = if port.owner == holder.owner {
-        (format!("{} is listed twice; the first entry holds", port.key), "remove one of the two entries")
+        (
+            format!("{} is listed twice; the first entry holds", port.key),
+            "remove one of the two entries",
+        )
     } else {
-        let message = format!("{} is held by Service {}, which is older or comes first", port.key, holder.owner);
+        let message = format!(
+            "{} is held by Service {}, which is older or comes first",
+            port.key, holder.owner
+        );
         (message, "give one of the two another address or port")
     };
     Problem::error(message, remedy).about(object)

@@ -31,7 +31,12 @@ pub(super) struct Numbers<K> {
 
 impl<K: Ord + Clone> Numbers<K> {
     fn new(first: u32, limit: u32) -> Self {
-        Numbers { by_key: BTreeMap::new(), free: BTreeSet::new(), next: first, limit }
+        Numbers {
+            by_key: BTreeMap::new(),
+            free: BTreeSet::new(),
+            next: first,
+            limit,
+        }
     }
 
     /// Frees the numbers of all keys that are not in `used`.
@@ -129,16 +134,25 @@ impl Assigned {
 
     /// By index; gaps are free numbers.
     pub fn hops(&self) -> impl Iterator<Item = (&HopKey, usize)> {
-        self.hops.by_key.iter().map(|(key, number)| (key, *number as usize))
+        self.hops
+            .by_key
+            .iter()
+            .map(|(key, number)| (key, *number as usize))
     }
 
     pub fn groups(&self) -> impl Iterator<Item = (&GroupKey, usize)> {
-        self.groups.by_key.iter().map(|(key, number)| (key, *number as usize))
+        self.groups
+            .by_key
+            .iter()
+            .map(|(key, number)| (key, *number as usize))
     }
 
     /// Neighbours that something needs.
     pub fn neighbors(&self) -> impl Iterator<Item = (PortIndex, Addr)> {
-        self.present.iter().filter(|(_, need)| **need == Need::Needed).map(|(key, _)| *key)
+        self.present
+            .iter()
+            .filter(|(_, need)| **need == Need::Needed)
+            .map(|(key, _)| *key)
     }
 
     pub fn has(&self, port: PortIndex, addr: Addr) -> bool {
@@ -151,7 +165,10 @@ impl Assigned {
 
     pub fn problem(&self) -> Option<Problem> {
         (self.left_out > 0).then(|| {
-            let message = format!("{} next hops are past the {MAX_HOPS} that a table holds", self.left_out);
+            let message = format!(
+                "{} next hops are past the {MAX_HOPS} that a table holds",
+                self.left_out
+            );
             Problem::error(message, "put a router between this node and so many neighbours")
         })
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use maglane_shared::addr::{Addr, MacAddr};
-use maglane_shared::next_hop::{HopGroupId, HopIndex, NextHop, PortIndex, PrefixTable, RouteTable, RouteTarget};
+use maglane_shared::next_hop::{
+    HopGroupId, HopIndex, NextHop, PortIndex, PrefixTable, RouteTable, RouteTarget,
+};
 
 use super::assign::{GroupKey, HopKey, Need};
 use super::{Route, RouteHop, RouteStore, Way, interface_of};
@@ -23,8 +25,10 @@ const DEFAULT_MTU: u32 = 1500;
 impl RouteStore {
     /// Everything anew. Parts that come out the same keep their `Arc`.
     pub(super) fn rebuild(&mut self) {
-        let targets: Vec<(&Route, Target)> =
-            best_routes(&self.routes).into_values().map(|route| (route, self.target(route))).collect();
+        let targets: Vec<(&Route, Target)> = best_routes(&self.routes)
+            .into_values()
+            .map(|route| (route, self.target(route)))
+            .collect();
         let mut groups: BTreeMap<GroupKey, Need> = BTreeMap::new();
         for (_, target) in &targets {
             match target {
@@ -33,12 +37,18 @@ impl RouteStore {
             }
         }
         let on_link = self.on_link_neighbors(&on_link_prefixes(&targets));
-        groups.extend(on_link.iter().map(|(&(port, addr), &need)| (lone(port, addr), need)));
+        groups.extend(
+            on_link
+                .iter()
+                .map(|(&(port, addr), &need)| (lone(port, addr), need)),
+        );
         let prefixes_of = |assigned: &super::Assigned| {
             let mut prefixes = PrefixTable::default();
             for (route, target) in &targets {
                 let target = match target {
-                    Target::Group(members) => assigned.group(members).map_or(RouteTarget::Unusable, RouteTarget::Group),
+                    Target::Group(members) => assigned
+                        .group(members)
+                        .map_or(RouteTarget::Unusable, RouteTarget::Group),
                     Target::OnLink(port) => RouteTarget::OnLink(*port),
                     Target::Unusable => RouteTarget::Unusable,
                 };
@@ -63,7 +73,9 @@ impl RouteStore {
         for (members, at) in assigned.groups() {
             groups[at] = members.iter().filter_map(|member| assigned.hop(member)).collect();
         }
-        let port_macs: Vec<MacAddr> = (0..self.ports.len()).map(|at| self.port_mac(PortIndex(at as u8))).collect();
+        let port_macs: Vec<MacAddr> = (0..self.ports.len())
+            .map(|at| self.port_mac(PortIndex(at as u8)))
+            .collect();
         let old = &self.table;
         self.replace(RouteTable {
             version: old.version,
@@ -90,7 +102,10 @@ impl RouteStore {
             && Arc::ptr_eq(&new.prefixes, &old.prefixes)
             && Arc::ptr_eq(&new.port_macs, &old.port_macs);
         if !same {
-            self.table = Arc::new(RouteTable { version: old.version.wrapping_add(1), ..new });
+            self.table = Arc::new(RouteTable {
+                version: old.version.wrapping_add(1),
+                ..new
+            });
         }
     }
 
@@ -115,7 +130,10 @@ impl RouteStore {
         let link_mtu = link.map_or(DEFAULT_MTU, |link| link.mtu);
         NextHop {
             port: key.port,
-            mtu: key.mtu.map_or(link_mtu, |mtu| mtu.min(link_mtu)).min(u32::from(u16::MAX)) as u16,
+            mtu: key
+                .mtu
+                .map_or(link_mtu, |mtu| mtu.min(link_mtu))
+                .min(u32::from(u16::MAX)) as u16,
             source: link.map_or(MacAddr::ZERO, |link| link.mac),
             destination: link.and_then(|link| self.neighbors.mac(link.index, key.neighbor)),
             neighbor: key.neighbor,
@@ -124,7 +142,9 @@ impl RouteStore {
 
     fn port_mac(&self, port: PortIndex) -> MacAddr {
         let index = interface_of(&self.ports, &self.links, port);
-        index.and_then(|index| self.links.get(&index)).map_or(MacAddr::ZERO, |link| link.mac)
+        index
+            .and_then(|index| self.links.get(&index))
+            .map_or(MacAddr::ZERO, |link| link.mac)
     }
 
     fn target(&self, route: &Route) -> Target {
@@ -132,12 +152,21 @@ impl RouteStore {
             Way::Hops(hops) => hops,
             Way::Nowhere => return Target::Unusable,
         };
-        let served: Vec<(PortIndex, &RouteHop)> =
-            hops.iter().filter_map(|hop| Some((self.port_of(hop.interface)?, hop))).collect();
+        let served: Vec<(PortIndex, &RouteHop)> = hops
+            .iter()
+            .filter_map(|hop| Some((self.port_of(hop.interface)?, hop)))
+            .collect();
         let gateways: Vec<(HopKey, u16)> = served
             .iter()
             .filter_map(|(port, hop)| {
-                Some((HopKey { port: *port, neighbor: hop.gateway?, mtu: route.mtu }, hop.weight))
+                Some((
+                    HopKey {
+                        port: *port,
+                        neighbor: hop.gateway?,
+                        mtu: route.mtu,
+                    },
+                    hop.weight,
+                ))
             })
             .collect();
         match (gateways.is_empty(), served.first()) {
@@ -149,12 +178,19 @@ impl RouteStore {
 
     /// Backends and asked-for addresses that are on link, and the neighbours that the kernel knows anyway.
     fn on_link_neighbors(&self, prefixes: &PrefixTable) -> BTreeMap<(PortIndex, Addr), Need> {
-        let known = self.neighbors.resolved().filter_map(|(interface, addr)| Some((self.port_of(interface)?, addr)));
+        let known = self
+            .neighbors
+            .resolved()
+            .filter_map(|(interface, addr)| Some((self.port_of(interface)?, addr)));
         let mut neighbors: BTreeMap<_, _> = known.map(|key| (key, Need::Known)).collect();
-        let backends = self.wants.backends().iter().filter_map(|&addr| match prefixes.lookup(addr) {
-            Some(RouteTarget::OnLink(port)) => Some((port, addr)),
-            Some(RouteTarget::Group(_) | RouteTarget::Unusable) | None => None,
-        });
+        let backends = self
+            .wants
+            .backends()
+            .iter()
+            .filter_map(|&addr| match prefixes.lookup(addr) {
+                Some(RouteTarget::OnLink(port)) => Some((port, addr)),
+                Some(RouteTarget::Group(_) | RouteTarget::Unusable) | None => None,
+            });
         neighbors.extend(backends.chain(self.wants.asked()).map(|key| (key, Need::Needed)));
         neighbors
     }
@@ -191,18 +227,32 @@ fn best_routes(routes: &[Route]) -> BTreeMap<(Addr, u8), &Route> {
 
 /// The group of one on-link neighbour.
 fn lone(port: PortIndex, neighbor: Addr) -> GroupKey {
-    [HopKey { port, neighbor, mtu: None }].into()
+    [HopKey {
+        port,
+        neighbor,
+        mtu: None,
+    }]
+    .into()
 }
 
 /// Members by weight, in a fixed order, so that the same hops are the same group whatever order they came in.
 fn members(mut hops: Vec<(HopKey, u16)>) -> GroupKey {
     hops.sort_unstable();
-    let divisor = hops.iter().fold(0, |a, (_, weight)| gcd(a, u32::from((*weight).max(1))));
-    let total: u32 = hops.iter().map(|(_, weight)| u32::from((*weight).max(1)) / divisor).sum();
+    let divisor = hops
+        .iter()
+        .fold(0, |a, (_, weight)| gcd(a, u32::from((*weight).max(1))));
+    let total: u32 = hops
+        .iter()
+        .map(|(_, weight)| u32::from((*weight).max(1)) / divisor)
+        .sum();
     hops.iter()
         .flat_map(|(hop, weight)| {
             let copies = u32::from((*weight).max(1)) / divisor;
-            let copies = if total <= MAX_MEMBERS { copies } else { (copies * MAX_MEMBERS / total).max(1) };
+            let copies = if total <= MAX_MEMBERS {
+                copies
+            } else {
+                (copies * MAX_MEMBERS / total).max(1)
+            };
             std::iter::repeat_n(*hop, copies as usize)
         })
         .collect()

@@ -139,7 +139,10 @@ impl RouteStore {
             neighbors: Neighbors::default(),
             wants: Wants::default(),
             assigned: Assigned::default(),
-            table: Arc::new(RouteTable { groups: [Box::default()].into(), ..RouteTable::default() }),
+            table: Arc::new(RouteTable {
+                groups: [Box::default()].into(),
+                ..RouteTable::default()
+            }),
             dirt: Dirt::All,
         }
     }
@@ -164,7 +167,9 @@ impl RouteStore {
     }
 
     pub fn neighbors_read(&mut self, neighbors: Vec<Neighbor>) {
-        let dirt = self.neighbors.read(neighbors, &self.assigned, |interface| port_of(&self.ports, &self.links, interface));
+        let dirt = self.neighbors.read(neighbors, &self.assigned, |interface| {
+            port_of(&self.ports, &self.links, interface)
+        });
         self.dirt = self.dirt.max(dirt);
     }
 
@@ -178,7 +183,9 @@ impl RouteStore {
     }
 
     pub fn neighbor_removed(&mut self, interface: u32, addr: Addr) {
-        let Some(port) = self.port_of(interface) else { return self.neighbors.forget(interface, addr) };
+        let Some(port) = self.port_of(interface) else {
+            return self.neighbors.forget(interface, addr);
+        };
         let dirt = self.neighbors.remove(interface, port, addr, &self.assigned);
         self.dirt = self.dirt.max(dirt);
         self.wants.ask_again(port, addr);
@@ -234,7 +241,11 @@ impl RouteStore {
 
     /// Served interfaces that are missing or down, and what did not fit.
     pub fn problems(&self) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = self.ports.iter().filter_map(|name| self.port_problem(name)).collect();
+        let mut problems: Vec<Problem> = self
+            .ports
+            .iter()
+            .filter_map(|name| self.port_problem(name))
+            .collect();
         problems.extend(self.assigned.problem());
         problems
     }
@@ -248,7 +259,10 @@ impl RouteStore {
             }
             None => {
                 let remedy = "create it, or correct --interface and start again";
-                Some(Problem::error(format!("interface {name} does not exist any more"), remedy))
+                Some(Problem::error(
+                    format!("interface {name} does not exist any more"),
+                    remedy,
+                ))
             }
         }
     }
@@ -260,10 +274,16 @@ impl RouteStore {
 
 fn port_of(ports: &[Box<str>], links: &BTreeMap<u32, Link>, interface: u32) -> Option<PortIndex> {
     let name = &links.get(&interface)?.name;
-    ports.iter().position(|port| port == name).map(|at| PortIndex(at as u8))
+    ports
+        .iter()
+        .position(|port| port == name)
+        .map(|at| PortIndex(at as u8))
 }
 
 fn interface_of(ports: &[Box<str>], links: &BTreeMap<u32, Link>, port: PortIndex) -> Option<u32> {
     let name = ports.get(usize::from(port.0))?;
-    links.values().find(|link| link.name == *name).map(|link| link.index)
+    links
+        .values()
+        .find(|link| link.name == *name)
+        .map(|link| link.index)
 }

@@ -34,12 +34,17 @@ impl Neighbors {
     }
 
     pub fn freshness(&self, interface: u32, addr: Addr) -> Freshness {
-        self.known.get(&(interface, addr)).map_or(Freshness::Missing, |known| known.freshness)
+        self.known
+            .get(&(interface, addr))
+            .map_or(Freshness::Missing, |known| known.freshness)
     }
 
     /// All with a MAC address.
     pub fn resolved(&self) -> impl Iterator<Item = (u32, Addr)> {
-        self.known.iter().filter(|(_, known)| known.mac.is_some()).map(|(key, _)| *key)
+        self.known
+            .iter()
+            .filter(|(_, known)| known.mac.is_some())
+            .map(|(key, _)| *key)
     }
 
     /// Takes a whole dump; what it lacks was removed.
@@ -49,9 +54,16 @@ impl Neighbors {
         assigned: &Assigned,
         port_of: impl Fn(u32) -> Option<PortIndex>,
     ) -> Dirt {
-        let told: BTreeMap<(u32, Addr), Neighbor> =
-            neighbors.into_iter().map(|n| ((n.interface, n.addr), n)).collect();
-        let gone: Vec<(u32, Addr)> = self.known.keys().filter(|key| !told.contains_key(key)).copied().collect();
+        let told: BTreeMap<(u32, Addr), Neighbor> = neighbors
+            .into_iter()
+            .map(|n| ((n.interface, n.addr), n))
+            .collect();
+        let gone: Vec<(u32, Addr)> = self
+            .known
+            .keys()
+            .filter(|key| !told.contains_key(key))
+            .copied()
+            .collect();
         let mut dirt = Dirt::Clean;
         for (interface, addr) in gone {
             dirt = dirt.max(match port_of(interface) {
@@ -94,7 +106,11 @@ impl Neighbors {
             return Dirt::Clean;
         }
         self.forget(interface, addr);
-        if assigned.has(port, addr) { Dirt::All } else { Dirt::Clean }
+        if assigned.has(port, addr) {
+            Dirt::All
+        } else {
+            Dirt::Clean
+        }
     }
 
     pub fn forget(&mut self, interface: u32, addr: Addr) {

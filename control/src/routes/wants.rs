@@ -74,7 +74,9 @@ impl Wants {
         let mut looked = BTreeMap::new();
         let mut due = vec![];
         for (port, addr) in hops {
-            let Some((interface, freshness)) = state(port, addr) else { continue };
+            let Some((interface, freshness)) = state(port, addr) else {
+                continue;
+            };
             let wait = match freshness {
                 Freshness::Fixed => continue,
                 Freshness::Resolved => REFRESH,
@@ -86,7 +88,11 @@ impl Wants {
                 continue;
             }
             looked.insert((port, addr), now);
-            due.push(NeighborRef { port, interface, addr });
+            due.push(NeighborRef {
+                port,
+                interface,
+                addr,
+            });
         }
         self.looked = looked;
         due
@@ -95,7 +101,8 @@ impl Wants {
     /// Forgets workers' old wishes; says whether there were any.
     pub fn expire(&mut self, now: Duration) -> bool {
         let before = self.asked.len();
-        self.asked.retain(|_, last| now.saturating_sub(*last) < KEEP_ASKED);
+        self.asked
+            .retain(|_, last| now.saturating_sub(*last) < KEEP_ASKED);
         self.asked.len() != before
     }
 }

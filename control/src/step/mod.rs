@@ -18,7 +18,7 @@ use maglane_shared::addr::Addr;
 use maglane_shared::table::{ForwardingTable, Generation};
 
 use crate::catalog::Catalog;
-use crate::compile::{CompileSettings, Compiler, Work};
+use crate::compile::{CompileSettings, CompiledPort, Compiler, Work};
 use crate::effect::{Effect, PortSpan, SteerPlan};
 use crate::event::{Event, Source};
 use crate::model::ObjectName;
@@ -45,8 +45,10 @@ pub struct Settings {
 #[derive(Clone, Debug, Default)]
 pub struct Resume {
     /// The last one published.
-    pub generation: Generation,
-    /// The last one asked for.
+    pub table: Arc<ForwardingTable>,
+    /// What is in it.
+    pub ports: Arc<[CompiledPort]>,
+    /// The last plan sent, with every address that may be steered.
     pub steered: SteerPlan,
 }
 
@@ -74,20 +76,25 @@ pub struct Controller {
 
 impl Controller {
     pub fn new(settings: Settings, resume: Resume) -> Controller {
+        let generation = resume.table.generation;
+        let compiler = match generation {
+            Generation(0) => Compiler::new(settings.compile.clone()),
+            Generation(_) => Compiler::resume(settings.compile.clone(), resume.table, &resume.ports),
+        };
         Controller {
             store: Store::default(),
             routes: RouteStore::new(settings.interfaces.clone()),
-            compiler: Compiler::new(settings.compile.clone()),
+            steering: Steering::new(resume.steered, &compiler),
+            compiler,
             complaints: Complaints::default(),
             dirty: BTreeSet::new(),
             services: BTreeMap::new(),
             plan: Plan::default(),
             ports: vec![],
-            generation: resume.generation,
+            generation,
             running: vec![Generation(0); usize::from(settings.workers)],
             synced: BTreeSet::new(),
-            resumed: resume.generation != Generation(0),
-            steering: Steering::new(resume.steered),
+            resumed: generation != Generation(0),
             catalog: None,
             settings,
         }
@@ -117,7 +124,7 @@ impl Controller {
             Arc::new(Catalog {
                 generation: self.generation,
                 running: self.running.clone(),
-                ports: self.compiler.ports().cloned().collect(),
+                ports: Arc::clone(self.compiler.ports()),
                 steered: self.steering.confirmed().vips.clone(),
                 problems: self.complaints.all().cloned().collect(),
                 synced: self.synced.clone(),
@@ -128,7 +135,14 @@ impl Controller {
 
     /// What the next controller of this process must know, should this one fail.
     pub fn resume(&self) -> Resume {
-        Resume { generation: self.generation, steered: self.steering.latest().clone() }
+        Resume {
+            table: self.table(),
+            ports: Arc::clone(self.compiler.ports()),
+            steered: SteerPlan {
+                vips: self.steering.possible(),
+                ..self.steering.latest().clone()
+            },
+        }
     }
 
     /// What the last publication had to make.
@@ -166,7 +180,11 @@ impl Controller {
     }
 
     fn worker_runs(&mut self, worker: u16, generation: Generation) {
-        if let Some(running) = self.running.get_mut(usize::from(worker)).filter(|running| **running != generation) {
+        if let Some(running) = self
+            .running
+            .get_mut(usize::from(worker))
+            .filter(|running| **running != generation)
+        {
             *running = generation;
             self.catalog = None;
         }
@@ -198,7 +216,9 @@ impl Controller {
         }
         for name in std::mem::take(&mut self.dirty) {
             let before = self.services.remove(&name);
-            let Some(service) = self.store.service(&name) else { continue };
+            let Some(service) = self.store.service(&name) else {
+                continue;
+            };
             let plan = plan_service(service, &self.store.slices_of(&name), &self.settings.plan);
             let plan = match &before {
                 Some(before) => plan.sharing(before),
@@ -211,7 +231,12 @@ impl Controller {
 
     fn steer(&mut self) -> Option<SteerPlan> {
         let running = self.running.iter().copied().min().unwrap_or_default();
-        self.steering.next(&self.plan, running, &self.settings.nat_returns, self.routes.local())
+        self.steering.next(
+            &self.plan,
+            running,
+            &self.settings.nat_returns,
+            self.routes.local(),
+        )
     }
 
     fn publish(&mut self) -> Option<Generation> {
@@ -220,17 +245,24 @@ impl Controller {
         let retained: Vec<Arc<PlannedPort>> = self
             .compiler
             .ports()
+            .iter()
             .filter(|port| leaving.contains(&port.planned.key.addr))
             .map(|port| Arc::clone(&port.planned))
             .collect();
-        if leaving.iter().any(|addr| retained.iter().all(|port| port.key.addr != *addr)) {
-            // Steered by an earlier controller, unknown to this one: un-steering must be done first.
+        if leaving
+            .iter()
+            .any(|addr| retained.iter().all(|port| port.key.addr != *addr))
+        {
+            // Steered, but in no table that is known here: un-steering must be done first.
             return None;
         }
         let ports: Vec<Arc<PlannedPort>> = self.plan.ports.iter().cloned().chain(retained).collect();
         let same_ports = same_arcs(&ports, &self.ports);
         if !same_ports {
-            let backends = ports.iter().flat_map(|port| &port.backends).map(|backend| backend.addr);
+            let backends = ports
+                .iter()
+                .flat_map(|port| &port.backends)
+                .map(|backend| backend.addr);
             self.routes.set_backends(Arc::new(backends.collect()));
         }
         let routes = self.routes.table();
@@ -246,8 +278,11 @@ impl Controller {
     }
 
     fn report(&mut self) -> Option<Effect> {
-        let own: [Vec<Problem>; 3] =
-            [self.compiler.problems(), self.routes.problems(), self.steering.problem().into_iter().collect()];
+        let own: [Vec<Problem>; 3] = [
+            self.compiler.problems(),
+            self.routes.problems(),
+            self.steering.problem().into_iter().collect(),
+        ];
         let (appeared, cleared) = self.complaints.settle(&self.plan.problems, own.concat())?;
         self.catalog = None;
         Some(Effect::Report { appeared, cleared })

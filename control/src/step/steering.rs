@@ -35,24 +35,30 @@ pub(super) struct Steering {
     vips: Presence<Addr>,
     dnat_endpoints: Presence<VipKey>,
     /// The table those are about.
-    seen: Option<Arc<ServiceTable>>,
+    seen: Arc<ServiceTable>,
     confirmed: SteerPlan,
     /// Addresses of plans that were sent since and may be partly in force.
     attempted: BTreeSet<Addr>,
     in_flight: Option<SteerPlan>,
     revision: u64,
     failure: Option<String>,
+    /// Nobody has answered yet for what an earlier controller sent.
+    unsure: bool,
     /// After a failure nothing is sent before the next tick.
     resting: bool,
 }
 
 impl Steering {
-    pub fn new(confirmed: SteerPlan) -> Steering {
+    /// `confirmed` is what an earlier controller left, so every worker has run a table with it; `compiler` has
+    /// the last such table.
+    pub fn new(confirmed: SteerPlan, compiler: &Compiler) -> Steering {
+        let proven = Generation(0);
         Steering {
-            vips: Presence(BTreeMap::new()),
-            dnat_endpoints: Presence(BTreeMap::new()),
-            seen: None,
+            vips: Presence(confirmed.vips.iter().map(|vip| (*vip, proven)).collect()),
+            dnat_endpoints: Presence(confirmed.dnat_returns.iter().map(|e| (*e, proven)).collect()),
+            seen: Arc::clone(&compiler.table().services),
             revision: confirmed.revision,
+            unsure: confirmed.revision != 0,
             confirmed,
             attempted: BTreeSet::new(),
             in_flight: None,
@@ -77,13 +83,18 @@ impl Steering {
 
     pub fn published(&mut self, compiler: &Compiler, generation: Generation) {
         let services = &compiler.table().services;
-        if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, services)) {
+        if Arc::ptr_eq(&self.seen, services) {
             return;
         }
-        self.vips.update(services.addrs().iter().copied().collect(), generation);
-        let dnat = compiler.ports().filter(|port| port.planned.mode == ForwardingMode::Dnat);
-        self.dnat_endpoints.update(dnat.flat_map(CompiledPort::endpoints).collect(), generation);
-        self.seen = Some(Arc::clone(services));
+        self.vips
+            .update(services.addrs().iter().copied().collect(), generation);
+        let dnat = compiler
+            .ports()
+            .iter()
+            .filter(|port| port.planned.mode == ForwardingMode::Dnat);
+        self.dnat_endpoints
+            .update(dnat.flat_map(CompiledPort::endpoints).collect(), generation);
+        self.seen = Arc::clone(services);
     }
 
     /// The next plan to send, when another one is wanted than the last. `running` is the oldest generation
@@ -99,11 +110,14 @@ impl Steering {
             return None;
         }
         let wanted = self.wanted(plan, running, nat_returns, local);
-        if self.failure.is_none() && wanted.same_set(&self.confirmed) {
+        if !self.unsure && self.failure.is_none() && wanted.same_set(&self.confirmed) {
             return None;
         }
         self.revision += 1;
-        let wanted = SteerPlan { revision: self.revision, ..wanted };
+        let wanted = SteerPlan {
+            revision: self.revision,
+            ..wanted
+        };
         self.attempted.extend(&wanted.vips);
         self.in_flight = Some(wanted.clone());
         Some(wanted)
@@ -116,16 +130,30 @@ impl Steering {
         nat_returns: &BTreeMap<Addr, PortSpan>,
         local: &BTreeSet<Addr>,
     ) -> SteerPlan {
-        let ports = plan.ports.iter().filter(|port| self.vips.since(&port.key.addr, running));
-        let mut wanted = SteerPlan { local: local.clone(), ..SteerPlan::default() };
+        let ports = plan
+            .ports
+            .iter()
+            .filter(|port| self.vips.since(&port.key.addr, running));
+        let mut wanted = SteerPlan {
+            local: local.clone(),
+            ..SteerPlan::default()
+        };
         for port in ports {
             wanted.vips.insert(port.key.addr);
             match port.mode {
-                ForwardingMode::Nat if wanted.nat_returns.is_empty() => wanted.nat_returns = nat_returns.clone(),
+                ForwardingMode::Nat if wanted.nat_returns.is_empty() => {
+                    wanted.nat_returns = nat_returns.clone()
+                }
                 ForwardingMode::Dnat => {
                     let protocol = port.key.protocol;
-                    let endpoints = port.backends.iter().map(|b| VipKey { addr: b.addr, port: b.port, protocol });
-                    wanted.dnat_returns.extend(endpoints.filter(|e| self.dnat_endpoints.since(e, running)));
+                    let endpoints = port.backends.iter().map(|b| VipKey {
+                        addr: b.addr,
+                        port: b.port,
+                        protocol,
+                    });
+                    wanted
+                        .dnat_returns
+                        .extend(endpoints.filter(|e| self.dnat_endpoints.since(e, running)));
                 }
                 ForwardingMode::Nat | ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue => {}
             }
@@ -138,6 +166,7 @@ impl Steering {
             self.confirmed = plan;
             self.attempted.clear();
             self.failure = None;
+            self.unsure = false;
         }
     }
 
@@ -155,6 +184,9 @@ impl Steering {
     pub fn problem(&self) -> Option<Problem> {
         let reason = self.failure.as_ref()?;
         let remedy = "it is tried again every second; new VIPs wait for it, the others go on";
-        Some(Problem::error(format!("the steering program cannot be updated: {reason}"), remedy))
+        Some(Problem::error(
+            format!("the steering program cannot be updated: {reason}"),
+            remedy,
+        ))
     }
 }
