@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
 
-use super::lane::{BACKENDS, IN, Lane, OUT, PORT, Placement};
+use super::cores::{DEVICE_PRIORITY, Placement};
+use super::lane::{BACKENDS, IN, Lane, OUT, PORT};
 use crate::manifests::Service;
 use crate::process::{Guard, maglane_binary, rig_binary};
 use crate::rig::kernel::{self, KernelService};
@@ -193,12 +194,9 @@ fn reflect(lane: &Lane) -> anyhow::Result<Device> {
 }
 
 fn testpmd(lane: &Lane) -> anyhow::Result<Device> {
-    let binary = PathBuf::from("/usr/bin/dpdk-testpmd");
-    if !binary.is_file() {
-        bail!(
-            "no {}: apt-get install dpdk-dev librte-net-af-xdp23",
-            binary.display()
-        );
+    let binary = "/usr/bin/dpdk-testpmd";
+    if !Path::new(binary).is_file() {
+        bail!("no {binary}: apt-get install dpdk-dev librte-net-af-xdp23");
     }
     let line = format!(
         "-l {main},{device} --main-lcore {main} --no-pci --no-huge -m 1024 \
@@ -208,7 +206,12 @@ fn testpmd(lane: &Lane) -> anyhow::Result<Device> {
         device = lane.cores.device,
         mac = lane.sink_mac,
     );
-    let guard = lane.device.spawn("testpmd", &binary, line.split_whitespace())?;
+    // It places its threads itself; the main one only sleeps.
+    let priority = DEVICE_PRIORITY.to_string();
+    let args = ["-f", &priority, binary]
+        .into_iter()
+        .chain(line.split_whitespace());
+    let guard = lane.device.spawn("testpmd", "chrt", args)?;
     Ok(Device {
         guard: Some(guard),
         folder: None,

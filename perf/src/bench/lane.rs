@@ -1,6 +1,5 @@
 //! The line: two namespaces, two veth pairs, one core for the generator and the sink, one for the device.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::cores::{Cores, DEVICE_PRIORITY, GENERATOR_PRIORITY, Placement, napi_thread, on_core};
 use crate::process::{Guard, rig_binary};
 use crate::rig::{Namespace, RigError, cleanup, output_of, plan};
 use crate::traffic::Sent;
@@ -21,35 +21,6 @@ pub const BACKENDS: u8 = 16;
 pub const PORT: u16 = 5353;
 const GENERATOR: &str = "g0";
 const SINK: &str = "g1";
-
-/// Real-time priorities: whoever frees a ring goes before whoever fills it.
-const GENERATOR_PRIORITY: u8 = 10;
-const NAPI_PRIORITY: u8 = 20;
-const DEVICE_PRIORITY: u8 = 30;
-
-#[derive(Debug, Clone, Copy)]
-pub struct Cores {
-    pub generator: usize,
-    pub device: usize,
-}
-
-/// Where the kernel's receive work (NAPI) of the device runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placement {
-    /// On the device's core, as a thread below the device's priority: one core does everything.
-    OneCore,
-    /// In the generator's context on the other core: the device's core is left to the program.
-    Split,
-}
-
-impl fmt::Display for Placement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OneCore => "one-core",
-            Self::Split => "split",
-        })
-    }
-}
 
 /// What to send.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +87,7 @@ impl Lane {
         lane.lay_out()?;
         lane.sink = Some(lane.far.inside(|| Sink::attach(SINK))??);
         lane.place(IN, placement)?;
-        lane.thread(&lane.far, SINK, cores.generator)?;
+        napi_thread(&lane.far, SINK, cores.generator)?;
         Ok(lane)
     }
 
@@ -173,37 +144,9 @@ impl Lane {
 
     fn place(&self, interface: &str, placement: Placement) -> anyhow::Result<()> {
         match placement {
-            Placement::OneCore => self.thread(&self.device, interface, self.cores.device),
+            Placement::OneCore => napi_thread(&self.device, interface, self.cores.device),
             Placement::Split => Ok(()),
         }
-    }
-
-    /// Gives the interface's NAPI a kernel thread of its own on a core.
-    fn thread(&self, namespace: &Namespace, interface: &str, core: usize) -> anyhow::Result<()> {
-        let before = napi_threads(interface);
-        namespace.script(&format!("echo 1 > /sys/class/net/{interface}/threaded"))?;
-        let new: Vec<u32> = napi_threads(interface)
-            .into_iter()
-            .filter(|pid| !before.contains(pid))
-            .collect();
-        anyhow::ensure!(
-            new.len() == 1,
-            "{} new NAPI threads for {interface}, not 1",
-            new.len()
-        );
-        let pid = new[0].to_string();
-        let priority = NAPI_PRIORITY.to_string();
-        output_of(
-            Command::new("taskset").args(["-pc", &core.to_string(), &pid]),
-            "taskset",
-            interface,
-        )?;
-        output_of(
-            Command::new("chrt").args(["-f", "-p", &priority, &pid]),
-            "chrt",
-            interface,
-        )?;
-        Ok(())
     }
 
     /// Starts the device's program on its core, at its priority.
@@ -292,27 +235,4 @@ fn port_scripts(names: [&str; 2]) -> String {
         "ip link set lo up\necho 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6\n{}",
         lines.concat()
     )
-}
-
-fn on_core(core: usize, priority: u8) -> [String; 6] {
-    [
-        "taskset",
-        "-c",
-        &core.to_string(),
-        "chrt",
-        "-f",
-        &priority.to_string(),
-    ]
-    .map(str::to_owned)
-}
-
-/// Kernel threads that do NAPI for interfaces of this name, whatever the namespace.
-fn napi_threads(interface: &str) -> Vec<u32> {
-    let prefix = format!("napi/{interface}-");
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with(&prefix))
-    })
-    .collect()
 }

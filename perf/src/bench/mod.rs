@@ -6,6 +6,7 @@
 //! Rounds are interleaved and medians taken, since the machine is shared; only ratios of one run mean anything.
 
 mod contender;
+mod cores;
 mod lane;
 mod table;
 
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 
 pub use contender::Contender;
-pub use lane::{Cores, Placement};
+pub use cores::{Cores, Placement};
 use lane::{Lane, Load};
 pub use table::{Row, Table};
 
