@@ -169,6 +169,7 @@ fn maglane(lane: &Lane, mode: &str) -> anyhow::Result<Device> {
         format!("--snat-address={}", plan::balancer_back(1).v4),
         format!("--admin-socket={}", folder.join("socket").display()),
         format!("--lock-dir={}", folder.display()),
+        format!("--spin-us={}", lane.placement.spin_us()),
     ];
     let guard = lane.spawn_device("maglane", &binary, ["run".to_owned()].into_iter().chain(args))?;
     Ok(Device {
@@ -185,6 +186,7 @@ fn reflect(lane: &Lane) -> anyhow::Result<Device> {
         format!("--vip={}", plan::vip(1).v4),
         format!("--target-mac={}", lane.sink_mac),
         format!("--source-mac={}", lane.out_mac),
+        format!("--spin={}", lane.placement.spin_us()),
     ];
     let guard = lane.spawn_device("reflect", &rig_binary()?, args)?;
     Ok(Device {

@@ -25,6 +25,17 @@ pub enum Placement {
     Split,
 }
 
+impl Placement {
+    /// How long a program should look for packets before it sleeps, microseconds: not at all where that
+    /// keeps NAPI from bringing any.
+    pub fn spin_us(self) -> u32 {
+        match self {
+            Self::OneCore => 0,
+            Self::Split => 50,
+        }
+    }
+}
+
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

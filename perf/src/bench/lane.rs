@@ -56,6 +56,7 @@ impl Through {
 pub struct Lane {
     pub device: Namespace,
     pub cores: Cores,
+    pub placement: Placement,
     pub sink_mac: String,
     pub out_mac: String,
     far: Namespace,
@@ -78,6 +79,7 @@ impl Lane {
             far,
             device,
             cores,
+            placement,
             sink_mac: String::new(),
             out_mac: String::new(),
             in_mac: String::new(),

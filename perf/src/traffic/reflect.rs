@@ -3,7 +3,7 @@
 //! It does no balancing at all, so its rate is the ceiling for Maglane on the same machine.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use maglane_xsk::{AttachOptions, InterfaceConfig, PortId, QueueSet, QueueSetConfig, SteerSet, Steering};
@@ -23,6 +23,8 @@ pub struct Settings {
     pub vips: Vec<IpAddr>,
     pub source_mac: Mac,
     pub target_mac: Mac,
+    /// How long to look for packets before sleeping, as Maglane's workers do.
+    pub spin: Duration,
 }
 
 /// Forwards until `stop` says so and gives the number of packets; `ready` runs once packets are taken.
@@ -51,13 +53,16 @@ pub fn run(settings: &Settings, ready: impl FnOnce(), stop: impl Fn() -> bool) -
     })?;
     ready();
     let mut received = Vec::with_capacity(BATCH);
-    let mut forwarded = 0;
+    let (mut forwarded, mut last) = (0, Instant::now());
     while !stop() {
         if set.receive(&mut received, BATCH) == 0 {
             set.flush();
-            set.wait(IDLE);
+            if last.elapsed() >= settings.spin {
+                set.wait(IDLE);
+            }
             continue;
         }
+        last = Instant::now();
         for packet in received.drain(..) {
             let start = packet.frame.start();
             if let Some([target, source]) = set

@@ -144,6 +144,9 @@ pub struct Reflect {
     /// MAC address to send from
     #[arg(long, default_value = "02:00:00:00:00:01", value_name = "MAC")]
     source_mac: Mac,
+    /// How long to look for packets before sleeping, microseconds
+    #[arg(long, default_value_t = 50, value_name = "US")]
+    spin: u64,
 }
 
 impl Reflect {
@@ -155,6 +158,7 @@ impl Reflect {
             vips: self.vip,
             source_mac: self.source_mac,
             target_mac: self.target_mac,
+            spin: Duration::from_micros(self.spin),
         };
         let flag = stop_flag()?;
         let forwarded = reflect::run(&settings, || println!("ready"), || flag.load(Ordering::Relaxed))?;
