@@ -9,3 +9,18 @@ pub enum ParseCommunityError {
     #[error("large community {0:?}: write three numbers from 0 to 4294967295, as in 65001:1:2")]
     Large(String),
 }
+
+/// A session that cannot be as written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    #[error("AS number 0 is reserved (RFC 7607): give the AS number this side or the peer really has")]
+    AsZero,
+    #[error("router id 0.0.0.0: give any other IPv4 address that no neighbour of the router uses")]
+    RouterId,
+    #[error("hold time {0} s: choose 0 (no keepalives) or at least 3 s (RFC 4271 §4.2)")]
+    HoldTime(u16),
+    #[error("no address family: name ipv4, ipv6 or both")]
+    NoFamily,
+    #[error("the link-local next hop is not in fe80::/10: give the address of the interface to the peer")]
+    LinkLocal,
+}

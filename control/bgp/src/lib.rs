@@ -1,6 +1,9 @@
 //! BGP and BFD speakers. They know routers, prefixes and time; no Kubernetes and no services.
 
 pub mod error;
+pub mod fsm;
+pub mod settings;
+pub mod time;
 pub mod wire;
 
 pub use maglane_shared::addr::Family;

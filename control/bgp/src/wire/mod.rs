@@ -23,8 +23,8 @@ pub use family::Families;
 pub(crate) use family::family_of;
 pub use inspect::{Inspection, RawUpdate, UpdateVerdict};
 pub use notification::{Notification, ResetKind, UnexpectedIn};
-pub(crate) use open::required_families;
 pub use open::{Capabilities, OfferedRole, Open, Role};
+pub(crate) use open::{required_families, required_four_octet_as};
 pub use update::{Encoding, Oversized, Relation, announce, end_of_rib, withdraw};
 
 /// The largest message before extended messages are agreed on (RFC 4271 §4.1).

@@ -97,6 +97,10 @@ impl Notification {
         )
     }
 
+    pub(crate) fn connection_rejected() -> Self {
+        Self::new(CEASE, cease_subcode::CONNECTION_REJECTED, Bytes::new())
+    }
+
     pub(crate) fn admin_shutdown(text: &str) -> Self {
         Self::new(
             CEASE,
@@ -123,6 +127,10 @@ impl Notification {
 
     pub(crate) fn bfd_down() -> Self {
         Self::new(CEASE, cease_subcode::BFD_DOWN, Bytes::new())
+    }
+
+    pub(crate) fn is_cease(&self) -> bool {
+        self.code == CEASE.as_u8()
     }
 
     /// RFC 8538 §3.1: the envelope carries code, subcode and data of the real reason.

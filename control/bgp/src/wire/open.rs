@@ -186,12 +186,20 @@ fn multiprotocol(families: Families) -> Vec<Capability> {
 
 /// The data of an Unsupported Capability notification: the families we insist on (RFC 5492 §5).
 pub(crate) fn required_families(families: Families) -> Bytes {
+    capability_bytes(&multiprotocol(families))
+}
+
+/// The same for a peer that cannot write our AS number (RFC 6793 §4.2.3).
+pub(crate) fn required_four_octet_as(asn: u32) -> Bytes {
+    capability_bytes(&[Capability::FourOctetAs { asn }])
+}
+
+fn capability_bytes(list: &[Capability]) -> Bytes {
     let mut data = BytesMut::new();
-    for capability in multiprotocol(families) {
-        if capability.encode(&mut data).is_err() {
-            return Bytes::new();
-        }
-    }
+    let encoded = list
+        .iter()
+        .try_for_each(|capability| capability.encode(&mut data));
+    debug_assert!(encoded.is_ok(), "both capabilities have a fixed size");
     data.freeze()
 }
 
