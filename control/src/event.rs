@@ -17,6 +17,17 @@ pub enum Source {
     Kernel,
 }
 
+impl Source {
+    pub const ALL: [Source; 2] = [Source::Manifests, Source::Kernel];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Source::Manifests => "manifests",
+            Source::Kernel => "kernel",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {

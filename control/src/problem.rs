@@ -22,6 +22,8 @@ pub enum Severity {
 }
 
 impl Severity {
+    pub const ALL: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Note];
+
     pub const fn name(self) -> &'static str {
         match self {
             Severity::Error => "error",

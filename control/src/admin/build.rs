@@ -36,7 +36,7 @@ pub fn status(of: Status<'_>) -> StatusReport {
         version,
         uptime,
     } = of;
-    let sources = [Source::Manifests, Source::Kernel];
+    let sources = Source::ALL;
     StatusReport {
         version: version.to_owned(),
         uptime_seconds: uptime.as_secs_f64(),

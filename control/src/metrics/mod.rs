@@ -5,8 +5,10 @@
 
 mod encode;
 mod meter;
+mod served;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;

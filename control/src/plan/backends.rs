@@ -6,7 +6,9 @@ use maglane_shared::addr::{Addr, Family};
 use maglane_shared::service::ForwardingMode;
 
 use super::{PlanSettings, PlannedBackend};
-use crate::model::{EndpointSliceSpec, EndpointSpec, PortSpec, Readiness, ServiceSpec, SlicePort};
+use crate::model::{
+    EndpointSliceSpec, EndpointSpec, PortProtocol, PortSpec, Readiness, ServiceSpec, SlicePort,
+};
 use crate::problem::Problem;
 
 /// A port of a Service and what is needed to plan it.
@@ -168,7 +170,10 @@ pub(super) fn complaints(service: &ServiceSpec, slices: &[&EndpointSliceSpec]) -
     }
     let mut problems: Vec<Problem> = vec![];
     for (at, port) in service.ports.iter().enumerate() {
-        problems.extend(unmatched(service, port, at, slices));
+        match port.protocol {
+            PortProtocol::Balanced(_) => problems.extend(unmatched(service, port, at, slices)),
+            PortProtocol::Unsupported(_) => {}
+        }
     }
     problems.extend(unknown_weights(service, slices));
     problems

@@ -120,6 +120,8 @@ pub fn plan_service(
         }
         problems.extend(backends::complaints(service, slices));
     }
+    problems.sort_unstable();
+    problems.dedup();
     let rank = (service.created.unwrap_or(i64::MAX), service.name.clone());
     ServicePlan {
         rank,
@@ -153,10 +155,7 @@ fn plan_port(
     let mut vips = vips.to_vec();
     vips.sort_unstable();
     vips.dedup();
-    let ports = vips.iter().map(plan).collect();
-    problems.sort_unstable();
-    problems.dedup();
-    ports
+    vips.iter().map(plan).collect()
 }
 
 fn found_before(service: &ServiceSpec, slices: &[&EndpointSliceSpec]) -> Vec<Problem> {

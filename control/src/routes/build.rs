@@ -29,37 +29,23 @@ impl RouteStore {
             .into_values()
             .map(|route| (route, self.target(route)))
             .collect();
-        let mut groups: BTreeMap<GroupKey, Need> = BTreeMap::new();
+        // Where backends are on link: groups have no numbers yet, and need none for that.
+        let on_link = self.on_link_neighbors(&prefix_table(&targets, |_| RouteTarget::Unusable));
+        let mut groups: BTreeMap<GroupKey, Need> = on_link
+            .iter()
+            .map(|(&(port, addr), &need)| (lone(port, addr), need))
+            .collect();
         for (_, target) in &targets {
             match target {
                 Target::Group(members) => drop(groups.insert(members.clone(), Need::Needed)),
                 Target::OnLink(_) | Target::Unusable => {}
             }
         }
-        let on_link = self.on_link_neighbors(&on_link_prefixes(&targets));
-        groups.extend(
-            on_link
-                .iter()
-                .map(|(&(port, addr), &need)| (lone(port, addr), need)),
-        );
-        let prefixes_of = |assigned: &super::Assigned| {
-            let mut prefixes = PrefixTable::default();
-            for (route, target) in &targets {
-                let target = match target {
-                    Target::Group(members) => assigned
-                        .group(members)
-                        .map_or(RouteTarget::Unusable, RouteTarget::Group),
-                    Target::OnLink(port) => RouteTarget::OnLink(*port),
-                    Target::Unusable => RouteTarget::Unusable,
-                };
-                prefixes.insert(route.network, route.prefix_len, target);
-            }
-            prefixes
-        };
-        let mut assigned = std::mem::take(&mut self.assigned);
-        assigned.assign(&groups);
-        let prefixes = prefixes_of(&assigned);
-        self.assigned = assigned;
+        self.assigned.assign(&groups);
+        let number = |members: &GroupKey| self.assigned.group(members);
+        let prefixes = prefix_table(&targets, |members| {
+            number(members).map_or(RouteTarget::Unusable, RouteTarget::Group)
+        });
         self.finish(prefixes, on_link.into_keys());
     }
 
@@ -196,13 +182,14 @@ impl RouteStore {
     }
 }
 
-/// Where backends are on link: groups have no numbers yet, and need none for that.
-fn on_link_prefixes(targets: &[(&Route, Target)]) -> PrefixTable {
+/// `number` gives groups their targets.
+fn prefix_table(targets: &[(&Route, Target)], number: impl Fn(&GroupKey) -> RouteTarget) -> PrefixTable {
     let mut prefixes = PrefixTable::default();
     for (route, target) in targets {
         let target = match target {
+            Target::Group(members) => number(members),
             Target::OnLink(port) => RouteTarget::OnLink(*port),
-            Target::Group(_) | Target::Unusable => RouteTarget::Unusable,
+            Target::Unusable => RouteTarget::Unusable,
         };
         prefixes.insert(route.network, route.prefix_len, target);
     }

@@ -177,8 +177,10 @@ impl RouteStore {
         let port = self.port_of(neighbor.interface);
         let dirt = self.neighbors.change(neighbor, port, &self.assigned);
         self.dirt = self.dirt.max(dirt);
-        if let (NeighborState::Failed, Some(port)) = (neighbor.state, port) {
-            self.wants.failed(port, neighbor.addr);
+        if let (NeighborState::Failed, Some(port)) = (neighbor.state, port)
+            && self.wants.failed(port, neighbor.addr)
+        {
+            self.dirt = Dirt::All;
         }
     }
 

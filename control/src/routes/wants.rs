@@ -54,9 +54,9 @@ impl Wants {
         !known && self.asked.len() <= MAX_ASKED && self.asked.contains_key(&(port, addr))
     }
 
-    /// Nobody answers: what only a worker asked for is given up, it will ask again.
-    pub fn failed(&mut self, port: PortIndex, addr: Addr) {
-        self.asked.remove(&(port, addr));
+    /// Nobody answers: what only a worker asked for is given up, it will ask again. Says whether it was such.
+    pub fn failed(&mut self, port: PortIndex, addr: Addr) -> bool {
+        self.asked.remove(&(port, addr)).is_some()
     }
 
     /// The kernel forgot it: due at once.

@@ -138,10 +138,7 @@ impl Controller {
         Resume {
             table: self.table(),
             ports: Arc::clone(self.compiler.ports()),
-            steered: SteerPlan {
-                vips: self.steering.possible(),
-                ..self.steering.latest().clone()
-            },
+            steered: self.steering.resume(),
         }
     }
 

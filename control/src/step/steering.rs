@@ -49,11 +49,11 @@ pub(super) struct Steering {
 }
 
 impl Steering {
-    /// `confirmed` is what an earlier controller left, so every worker has run a table with it; `compiler` has
+    /// `confirmed` is what an earlier controller left, so every worker has run tables with it; `compiler` has
     /// the last such table.
     pub fn new(confirmed: SteerPlan, compiler: &Compiler) -> Steering {
         let proven = Generation(0);
-        Steering {
+        let mut steering = Steering {
             vips: Presence(confirmed.vips.iter().map(|vip| (*vip, proven)).collect()),
             dnat_endpoints: Presence(confirmed.dnat_returns.iter().map(|e| (*e, proven)).collect()),
             seen: Arc::clone(&compiler.table().services),
@@ -64,16 +64,24 @@ impl Steering {
             in_flight: None,
             failure: None,
             resting: false,
-        }
+        };
+        steering.take_stock(compiler, compiler.table().generation);
+        steering
     }
 
     pub fn confirmed(&self) -> &SteerPlan {
         &self.confirmed
     }
 
-    /// The last plan that was sent.
-    pub fn latest(&self) -> &SteerPlan {
-        self.in_flight.as_ref().unwrap_or(&self.confirmed)
+    /// What the next controller of this process must know: the last plan that was sent, with every address
+    /// that may be steered.
+    pub fn resume(&self) -> SteerPlan {
+        let latest = self.in_flight.as_ref().unwrap_or(&self.confirmed);
+        SteerPlan {
+            revision: self.revision,
+            vips: self.possible(),
+            ..latest.clone()
+        }
     }
 
     /// Every address that an interface may be steering now.
@@ -82,10 +90,13 @@ impl Steering {
     }
 
     pub fn published(&mut self, compiler: &Compiler, generation: Generation) {
-        let services = &compiler.table().services;
-        if Arc::ptr_eq(&self.seen, services) {
-            return;
+        if !Arc::ptr_eq(&self.seen, &compiler.table().services) {
+            self.take_stock(compiler, generation);
         }
+    }
+
+    fn take_stock(&mut self, compiler: &Compiler, generation: Generation) {
+        let services = &compiler.table().services;
         self.vips
             .update(services.addrs().iter().copied().collect(), generation);
         let dnat = compiler
