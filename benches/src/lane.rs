@@ -1,0 +1,135 @@
+//! 64 frames in chunks of 2 KiB, as in a UMEM, filled off the clock and carried on it.
+//!
+//! [`Lane::forward`] is what the worker does with a batch (`dataplane::worker::batch`), without a queue.
+
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+use maglane_dataplane::config::MAX_BATCH;
+use maglane_dataplane::forward::Prepared;
+use maglane_dataplane::{Forwarder, Packet, Verdict};
+use maglane_shared::counters::DropReason;
+use maglane_shared::table::ForwardingTable;
+use maglane_shared::tick::Tick;
+
+use crate::scene::PORT;
+use crate::traffic::{LEN, Template, Tuple};
+
+pub const CHUNK: usize = 2048;
+/// Where a frame starts in its chunk, as the queue hands it out.
+pub const START: usize = 256;
+const HEADERS_AHEAD: usize = 4;
+const FLOWS_AHEAD: usize = 8;
+
+pub type Chunk = [u8; CHUNK];
+
+#[derive(Debug)]
+pub struct Lane {
+    chunks: Box<[Chunk]>,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Lane {
+            chunks: vec![[0; CHUNK]; MAX_BATCH].into(),
+        }
+    }
+}
+
+impl Lane {
+    pub fn fill(&mut self, template: &Template, tuples: impl Iterator<Item = Tuple>) {
+        for (chunk, tuple) in self.chunks.iter_mut().zip(tuples) {
+            if let Some(frame) = chunk[START..].first_chunk_mut::<LEN>() {
+                template.stamp(tuple, frame);
+            }
+        }
+    }
+
+    pub fn chunks(&mut self) -> &mut [Chunk] {
+        &mut self.chunks
+    }
+
+    /// Carries all 64 frames, `batch` at a time; gives the number forwarded.
+    pub fn forward(
+        &mut self,
+        forwarder: &mut Forwarder,
+        table: &ForwardingTable,
+        batch: usize,
+        now: Tick,
+    ) -> u32 {
+        self.chunks
+            .chunks_mut(batch)
+            .map(|chunks| carry(forwarder, table, chunks, now))
+            .sum()
+    }
+}
+
+fn carry(forwarder: &mut Forwarder, table: &ForwardingTable, chunks: &mut [Chunk], now: Tick) -> u32 {
+    let mut prepared = ArrayVec::<Result<Prepared<'_>, DropReason>, MAX_BATCH>::new();
+    let approach = |forwarder: &Forwarder, p: &Result<Prepared<'_>, DropReason>| {
+        if let Ok(prepared) = p {
+            forwarder.approach(prepared);
+        }
+    };
+    chunks
+        .iter()
+        .take(HEADERS_AHEAD)
+        .for_each(|c| maglane_xsk::prefetch(c, START));
+    for (i, chunk) in chunks.iter().enumerate() {
+        if let Some(ahead) = chunks.get(i + HEADERS_AHEAD) {
+            maglane_xsk::prefetch(ahead, START);
+        }
+        prepared.push(forwarder.prepare(&chunk[START..START + LEN], PORT, table, now));
+    }
+    prepared
+        .iter()
+        .take(FLOWS_AHEAD)
+        .for_each(|p| approach(forwarder, p));
+    let mut forwarded = 0;
+    for (i, chunk) in chunks.iter_mut().enumerate() {
+        if let Some(ahead) = prepared.get(i + FLOWS_AHEAD) {
+            approach(forwarder, ahead);
+        }
+        let Some(mut packet) = Packet::new(chunk, START, LEN) else {
+            continue;
+        };
+        let verdict = match &prepared[i] {
+            Ok(prepared) => forwarder.finish(&mut packet, prepared, table, now),
+            Err(reason) => Verdict::Drop(*reason),
+        };
+        forwarded += u32::from(matches!(verdict, Verdict::Forward(_)));
+        std::hint::black_box(packet.start());
+    }
+    forwarded
+}
+
+/// A batch of 64 that took this long was kept off its core; it says nothing about the code.
+const PREEMPTED: Duration = Duration::from_micros(100);
+
+/// Time that `carry` takes for `packets` packets of `tuples`; filling the lane is off the clock, and what
+/// batches that lost their core would have taken is told from the others.
+pub fn time(
+    lane: &mut Lane,
+    template: &Template,
+    tuples: &mut impl Iterator<Item = Tuple>,
+    packets: u32,
+    mut carry: impl FnMut(&mut Lane) -> u32,
+) -> Duration {
+    let batches = packets.div_ceil(MAX_BATCH as u32);
+    let (mut spent, mut timed, mut forwarded) = (Duration::ZERO, 0, 0);
+    for _ in 0..batches {
+        lane.fill(template, &mut *tuples);
+        let start = Instant::now();
+        forwarded += carry(lane);
+        let elapsed = start.elapsed();
+        if elapsed < PREEMPTED {
+            spent += elapsed;
+            timed += 1;
+        }
+    }
+    assert!(
+        u64::from(forwarded) * 1000 >= u64::from(packets) * 999,
+        "only {forwarded} of {packets} packets were forwarded"
+    );
+    spent * batches / timed.max(1)
+}

@@ -1,0 +1,188 @@
+//! One figure each: nanoseconds a packet of a job at a number of flows. Criterion and the report share them.
+
+use std::time::Duration;
+
+use maglane_dataplane::{Forwarder, config::MAX_BATCH};
+use maglane_shared::flow::HashKey;
+use maglane_shared::maglev::MaglevTable;
+use maglane_shared::service::ForwardingMode;
+use maglane_shared::tick::Tick;
+
+use crate::lane::{self, Lane, START};
+use crate::limit::Limit;
+use crate::scene::{Plan, Scene, members};
+use crate::traffic::{Kind, Order, Template, Tuple, client, tuple_of};
+
+/// A scene with its flows already known to the forwarder.
+#[derive(Debug)]
+pub struct Known {
+    scene: Scene,
+    forwarder: Forwarder,
+    lane: Lane,
+    flows: u32,
+    order: Order,
+    /// What backends answer with, by flow; empty where replies don't come through here.
+    replies: Vec<Tuple>,
+}
+
+/// Which way packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    ToBackend,
+    ToClient,
+}
+
+impl Known {
+    /// Opens `flows` (a power of two) flows.
+    pub fn new(plan: Plan, flows: u32) -> Self {
+        let scene = Scene::new(plan);
+        let forwarder = scene.forwarder(0);
+        let replies = Vec::new();
+        let mut known = Known {
+            scene,
+            forwarder,
+            lane: Lane::default(),
+            flows,
+            order: Order::new(flows),
+            replies,
+        };
+        known.open();
+        known
+    }
+
+    fn open(&mut self) {
+        let (syn, data) = (Template::new(Kind::Syn), Template::new(Kind::Data));
+        let services = self.scene.plan.services;
+        let translated = self.scene.plan.mode == ForwardingMode::Nat;
+        for first in (0..self.flows.max(MAX_BATCH as u32)).step_by(MAX_BATCH) {
+            for template in [&syn, &data] {
+                let tuples = (first..).map(|flow| client(flow % self.flows, services));
+                self.lane.fill(template, tuples);
+                let forwarded = self
+                    .lane
+                    .forward(&mut self.forwarder, &self.scene.table, MAX_BATCH, Tick(1));
+                assert!(
+                    forwarded as usize >= MAX_BATCH - 2,
+                    "flow {first} and on: {forwarded} forwarded"
+                );
+            }
+            if translated {
+                let reverse = |t: Tuple| Tuple {
+                    src: t.dst,
+                    dst: t.src,
+                    src_port: t.dst_port,
+                    dst_port: t.src_port,
+                };
+                self.replies.extend(
+                    self.lane
+                        .chunks()
+                        .iter()
+                        .map(|chunk| reverse(tuple_of(&chunk[START..]))),
+                );
+            }
+        }
+    }
+
+    /// Time that `packets` packets of the known flows take, `batch` at a time.
+    pub fn carry(&mut self, direction: Direction, packets: u32, batch: usize) -> Duration {
+        let Known {
+            scene,
+            forwarder,
+            lane,
+            order,
+            replies,
+            ..
+        } = self;
+        let services = scene.plan.services;
+        let mut tuples = order.map(|flow| match direction {
+            Direction::ToBackend => client(flow, services),
+            Direction::ToClient => replies[flow as usize],
+        });
+        let table = &scene.table;
+        let data = Template::new(Kind::Data);
+        lane::time(lane, &data, &mut tuples, packets, |lane| {
+            lane.forward(forwarder, table, batch, Tick(2))
+        })
+    }
+
+    pub fn ns(&mut self, direction: Direction, packets: u32) -> f64 {
+        per_packet(self.carry(direction, packets, MAX_BATCH), packets)
+    }
+}
+
+/// New flows: every packet a SYN of a flow that nobody knows, into a table with room.
+#[derive(Debug)]
+pub struct Newcomers {
+    scene: Scene,
+    lane: Lane,
+}
+
+impl Newcomers {
+    pub fn new(plan: Plan) -> Self {
+        Newcomers {
+            scene: Scene::new(plan),
+            lane: Lane::default(),
+        }
+    }
+
+    /// At most half of the plan's capacity.
+    pub fn carry(&mut self, packets: u32) -> Duration {
+        let mut forwarder = self.scene.forwarder(0);
+        let services = self.scene.plan.services;
+        let table = &self.scene.table;
+        let mut tuples = Order::new(1 << 30).map(|flow| client(flow, services));
+        lane::time(
+            &mut self.lane,
+            &Template::new(Kind::Syn),
+            &mut tuples,
+            packets,
+            |lane| lane.forward(&mut forwarder, table, MAX_BATCH, Tick(1)),
+        )
+    }
+}
+
+/// The limit loop with the flows already in its table.
+#[derive(Debug)]
+pub struct LimitRun {
+    limit: Limit,
+    lane: Lane,
+    services: u32,
+    order: Order,
+}
+
+impl LimitRun {
+    pub fn new(plan: Plan, flows: u32) -> Self {
+        let size = MaglevTable::size_for(plan.backends as usize);
+        let maglev = MaglevTable::build(&members(plan.backends), size, &HashKey::default());
+        let limit = Limit::new(plan.services, plan.backends, maglev, plan.capacity);
+        let mut run = LimitRun {
+            limit,
+            lane: Lane::default(),
+            services: plan.services,
+            order: Order::new(flows),
+        };
+        run.carry(Kind::Data, flows);
+        run
+    }
+
+    pub fn carry(&mut self, kind: Kind, packets: u32) -> Duration {
+        let LimitRun {
+            limit,
+            lane,
+            services,
+            order,
+        } = self;
+        let mut tuples = order.map(|flow| client(flow, *services));
+        lane::time(lane, &Template::new(kind), &mut tuples, packets, |lane| {
+            limit.forward(lane.chunks(), 2)
+        })
+    }
+
+    pub fn ns(&mut self, packets: u32) -> f64 {
+        per_packet(self.carry(Kind::Data, packets), packets)
+    }
+}
+
+pub fn per_packet(time: Duration, packets: u32) -> f64 {
+    time.as_secs_f64() * 1e9 / f64::from(packets)
+}
