@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod fsm;
+pub mod rib;
 pub mod settings;
 pub mod time;
 pub mod wire;
