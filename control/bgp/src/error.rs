@@ -24,3 +24,12 @@ pub enum SettingsError {
     #[error("the link-local next hop is not in fe80::/10: give the address of the interface to the peer")]
     LinkLocal,
 }
+
+/// BFD timers that cannot be as written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BfdSettingsError {
+    #[error("BFD detect multiplier 0 would never be up: choose 1 to 255, usually 3")]
+    Multiplier,
+    #[error("BFD interval {0} µs: choose 10 ms to 60 s")]
+    Interval(u32),
+}

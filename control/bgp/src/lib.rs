@@ -1,5 +1,6 @@
 //! BGP and BFD speakers. They know routers, prefixes and time; no Kubernetes and no services.
 
+pub mod bfd;
 pub mod error;
 pub mod fsm;
 pub mod rib;
