@@ -69,8 +69,16 @@ impl<'a> Packet<'a> {
     pub fn insert(&mut self, at: usize, n: usize) -> Result<(), DropReason> {
         self.prepend(n)?;
         let data = self.data_mut();
-        if let Some(end) = at.checked_add(n).filter(|end| *end <= data.len()) {
-            data.copy_within(n..end, 0);
+        // Ethernet with no, one and two VLAN tags: a few moves each, where any other length is a call.
+        match at {
+            14 => move_front::<14>(data, n),
+            18 => move_front::<18>(data, n),
+            22 => move_front::<22>(data, n),
+            _ => {
+                if let Some(end) = at.checked_add(n).filter(|end| *end <= data.len()) {
+                    data.copy_within(n..end, 0);
+                }
+            }
         }
         Ok(())
     }
@@ -87,6 +95,15 @@ impl<'a> Packet<'a> {
         let end = self.start.checked_add(n).filter(|end| *end <= self.chunk.len());
         self.end = end.ok_or(DropReason::NoHeadroom)?;
         Ok(())
+    }
+}
+
+/// The `N` bytes at `from` go to the front.
+#[inline]
+fn move_front<const N: usize>(data: &mut [u8], from: usize) {
+    let bytes: Option<[u8; N]> = data.get(from..).and_then(|rest| rest.first_chunk().copied());
+    if let (Some(bytes), Some(front)) = (bytes, data.first_chunk_mut()) {
+        *front = bytes;
     }
 }
 

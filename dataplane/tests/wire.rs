@@ -8,7 +8,7 @@ use etherparse::{
 use maglane_dataplane::wire::checksum::Sum;
 use maglane_dataplane::wire::ethernet::Ethernet;
 use maglane_dataplane::wire::icmp::Icmp;
-use maglane_dataplane::wire::ipv4::Ipv4;
+use maglane_dataplane::wire::ipv4::{Header, Ipv4};
 use maglane_dataplane::wire::ipv6::{Extension, Ipv6};
 use maglane_dataplane::wire::tcp::Tcp;
 use maglane_dataplane::wire::udp::Udp;
@@ -46,7 +46,8 @@ proptest! {
     }
 
     #[test]
-    fn ipv4(raw in bytes::<20>(), src in bytes::<4>(), dst in bytes::<4>(), id: u16, len in 20u16.., tos: u8) {
+    fn ipv4(raw in bytes::<20>(), src in bytes::<4>(), dst in bytes::<4>(), id: u16, len in 20u16.., tos: u8,
+        dont_fragment: bool) {
         let mut raw = raw;
         raw[0] = 0x45;
         let (theirs, _) = Ipv4Header::from_slice(&raw).unwrap();
@@ -63,17 +64,21 @@ proptest! {
         prop_assert_eq!((ours.src().v4_bytes(), ours.dst().v4_bytes()), (theirs.source, theirs.destination));
 
         let mut ours = Ipv4::at_mut(&mut raw, 0).unwrap();
-        ours.start(len, 4, tos, 64);
-        ours.set_id(id);
-        ours.forbid_fragments();
-        ours.set_src(Addr::from_v4_bytes(src));
-        ours.set_dst(Addr::from_v4_bytes(dst));
-        ours.fill_checksum();
+        ours.write(&Header {
+            total_len: len,
+            protocol: 4,
+            traffic_class: tos,
+            ttl: 64,
+            id,
+            dont_fragment,
+            src: Addr::from_v4_bytes(src),
+            dst: Addr::from_v4_bytes(dst),
+        });
         let mut wanted = Ipv4Header::new(len - 20, 64, IpNumber(4), src, dst).unwrap();
         wanted.dscp = (tos >> 2).try_into().unwrap();
         wanted.ecn = (tos & 3).try_into().unwrap();
         wanted.identification = id;
-        wanted.dont_fragment = true;
+        wanted.dont_fragment = dont_fragment;
         wanted.header_checksum = wanted.calc_header_checksum();
         prop_assert_eq!(&raw[..], &wanted.to_bytes()[..]);
     }

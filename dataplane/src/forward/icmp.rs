@@ -52,8 +52,9 @@ fn set_ttl(data: &mut [u8], parsed: &Parsed) {
     match parsed.family() {
         Family::V4 => {
             if let Some(mut header) = Ipv4::at_mut(data, l3) {
+                let change = Sum::default().replace_u16(u16::from(parsed.ttl) << 8, u16::from(TTL) << 8);
                 header.set_ttl(TTL);
-                header.fill_checksum();
+                header.set_checksum(change.update(header.checksum()));
             }
         }
         Family::V6 => {
@@ -146,12 +147,17 @@ fn write_ip(data: &mut [u8], parsed: &Parsed, total: u16, from: Addr) {
     match parsed.family() {
         Family::V4 => {
             if let Some(mut header) = Ipv4::at_mut(data, l3) {
-                header.start(total, protocol::ICMP, TRAFFIC_CLASS, TTL);
                 // Never fragmented, so any id will do (RFC 6864 §4.1).
-                header.forbid_fragments();
-                header.set_src(from);
-                header.set_dst(parsed.src);
-                header.fill_checksum();
+                header.write(&ipv4::Header {
+                    total_len: total,
+                    protocol: protocol::ICMP,
+                    traffic_class: TRAFFIC_CLASS,
+                    ttl: TTL,
+                    id: 0,
+                    dont_fragment: true,
+                    src: from,
+                    dst: parsed.src,
+                });
             }
         }
         Family::V6 => {

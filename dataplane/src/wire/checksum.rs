@@ -94,11 +94,11 @@ fn words(bits: u128) -> u64 {
     (high >> 32) + (high & 0xffff_ffff) + (low >> 32) + (low & 0xffff_ffff)
 }
 
+/// Each step adds the upper half to the lower, and the carry: end-around addition (RFC 1071 §2 (A)).
 #[inline]
 fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + (sum & 0xffff)) as u16
+    let (low, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let sum = low + u32::from(carry);
+    let (low, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+    low + u16::from(carry)
 }

@@ -108,27 +108,32 @@ impl<B: Borrow<[u8; LEN]>> Ipv4<B> {
 }
 
 impl<B: BorrowMut<[u8; LEN]>> Ipv4<B> {
-    /// A header without options, not a fragment, id 0; the checksum is left for [`Self::fill_checksum`].
+    /// Writes the whole header. The checksum comes from the fields: summing bytes just stored would wait
+    /// for the stores.
     #[inline]
-    pub fn start(&mut self, total_len: u16, protocol: u8, traffic_class: u8, ttl: u8) {
-        let mut bytes = [0; LEN];
-        bytes[0] = 0x45;
-        bytes[1] = traffic_class;
-        bytes[8] = ttl;
-        bytes[9] = protocol;
-        set_u16(&mut bytes, 2, total_len);
-        *self.0.borrow_mut() = bytes;
-    }
-
-    #[inline]
-    pub fn set_id(&mut self, id: u16) {
-        set_u16(self.0.borrow_mut(), 4, id);
-    }
-
-    /// Sets the don't-fragment bit.
-    #[inline]
-    pub fn forbid_fragments(&mut self) {
-        self.0.borrow_mut()[6] |= (DONT_FRAGMENT >> 8) as u8;
+    pub fn write(&mut self, header: &Header) {
+        let Header {
+            total_len,
+            id,
+            dont_fragment,
+            ..
+        } = *header;
+        let first = 0x4500 | u16::from(header.traffic_class);
+        let flags = if dont_fragment { DONT_FRAGMENT } else { 0 };
+        let hops = u16::from_be_bytes([header.ttl, header.protocol]);
+        let sum = Sum::default()
+            .u16(first)
+            .u16(total_len)
+            .u16(id)
+            .u16(flags)
+            .u16(hops);
+        let checksum = sum.addr(header.src).addr(header.dst).checksum();
+        let bytes = self.0.borrow_mut();
+        set(bytes, 0, join(first, total_len));
+        set(bytes, 4, join(id, flags));
+        set(bytes, 8, join(hops, checksum));
+        set(bytes, 12, header.src.v4_bytes());
+        set(bytes, 16, header.dst.v4_bytes());
     }
 
     #[inline]
@@ -152,12 +157,24 @@ impl<B: BorrowMut<[u8; LEN]>> Ipv4<B> {
     pub fn set_dst(&mut self, addr: Addr) {
         set(self.0.borrow_mut(), 16, addr.v4_bytes());
     }
+}
 
-    /// The whole checksum of a header without options.
-    #[inline]
-    pub fn fill_checksum(&mut self) {
-        self.set_checksum(0);
-        let checksum = self.sum().checksum();
-        self.set_checksum(checksum);
-    }
+/// Two fields as they follow each other.
+#[inline]
+fn join(first: u16, second: u16) -> [u8; 4] {
+    (u32::from(first) << 16 | u32::from(second)).to_be_bytes()
+}
+
+/// What [`Ipv4::write`] makes a header of: without options, not a fragment.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    pub total_len: u16,
+    pub protocol: u8,
+    pub traffic_class: u8,
+    pub ttl: u8,
+    pub id: u16,
+    pub dont_fragment: bool,
+    /// IPv4, as `dst`.
+    pub src: Addr,
+    pub dst: Addr,
 }

@@ -74,13 +74,20 @@ fn inner_sum(parsed: &Parsed, inner: &[u8]) -> Sum {
     if parsed.fragment.is_some() || !covered(protocol, body) {
         return Sum::default().bytes(inner);
     }
-    let headers = match parsed.family() {
+    let len = body.len() as u16;
+    match parsed.family() {
         // A correct IPv4 header sums to zero.
-        Family::V4 => Sum::default(),
-        Family::V6 => Sum::default().bytes(header),
-    };
-    let pseudo = Sum::default().pseudo_header(parsed.src, parsed.dst, protocol, body.len() as u16);
-    headers.minus(pseudo)
+        Family::V4 => {
+            Sum::default().minus(Sum::default().pseudo_header(parsed.src, parsed.dst, protocol, len))
+        }
+        // The addresses are in the header and in the pseudo-header, and cancel out.
+        Family::V6 => {
+            let (fixed, addresses) = header.split_at(header.len().min(8));
+            let extensions = addresses.get(32..).unwrap_or_default();
+            let rest = Sum::default().u16(u16::from(protocol)).u16(len);
+            Sum::default().bytes(fixed).bytes(extensions).minus(rest)
+        }
+    }
 }
 
 /// Does the transport checksum cover all of the transport? Not when UDP has none or ends early.

@@ -8,7 +8,7 @@ use crate::forward::icmp::TTL;
 use crate::forward::parse::{Parsed, protocol};
 use crate::packet::Packet;
 use crate::wire::ethernet;
-use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
 
 /// The protocol number of the inner packet (RFC 2003 §3.1, RFC 2473 §3).
@@ -71,16 +71,18 @@ fn outer_id(data: &[u8], parsed: &Parsed, inner: usize) -> u16 {
 }
 
 #[inline]
-fn write_v4(data: &mut [u8], parsed: &Parsed, tunnel: &Tunnel, protocol: u8, total: u16, id: u16) {
+fn write_v4(data: &mut [u8], parsed: &Parsed, tunnel: &Tunnel, protocol: u8, total_len: u16, id: u16) {
     if let Some(mut header) = Ipv4::at_mut(data, usize::from(parsed.l3)) {
-        header.start(total, protocol, parsed.traffic_class, TTL);
-        header.set_id(id);
-        if parsed.dont_fragment {
-            header.forbid_fragments();
-        }
-        header.set_src(tunnel.src);
-        header.set_dst(tunnel.dst);
-        header.fill_checksum();
+        header.write(&ipv4::Header {
+            total_len,
+            protocol,
+            traffic_class: parsed.traffic_class,
+            ttl: TTL,
+            id,
+            dont_fragment: parsed.dont_fragment,
+            src: tunnel.src,
+            dst: tunnel.dst,
+        });
     }
 }
 
