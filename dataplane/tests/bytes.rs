@@ -469,7 +469,7 @@ fn everything(bytes: &[u8], random: &mut Random) {
     change(bytes, |packet, parsed| {
         rewrite(packet, parsed, Some(src), Some(dst))
     });
-    let _ = change(bytes, |packet, parsed| decrement_ttl(packet, parsed));
+    let _ = change(bytes, decrement_ttl);
     let _ = change(bytes, echo_reply);
     let _ = change(bytes, |packet, parsed| {
         icmp_error(packet, parsed, IcmpError::TimeExceeded, src.addr)

@@ -5,6 +5,7 @@ mod fragments;
 mod icmp;
 mod limits;
 mod link;
+mod malformed;
 mod modes;
 
 use super::frame::{Frame, PORT0, PORT1, ROUTER, tcp, udp};
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(limits::cases());
     cases.extend(fragments::cases());
     cases.extend(drops::cases());
+    cases.extend(malformed::cases());
     let mut names: Vec<_> = cases.iter().map(|case| case.name).collect();
     names.sort_unstable();
     assert!(names.is_sorted_by(|a, b| a < b), "two cases of one name");
