@@ -1,19 +1,207 @@
-//! stub
-use crate::run::Shared;
-use anyhow::Result;
-use std::sync::Arc;
-use tokio::sync::watch;
-pub fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Result<()> {
-    let rt = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let metrics = shared.metrics.try_clone()?;
-    rt.block_on(async {
-        let l = tokio::net::TcpListener::from_std(metrics)?;
-        tokio::spawn(crate::http::serve(l, shared.health.clone(), Arc::new(|| "x\n".to_owned())));
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(10));
-        loop {
-            tokio::select! { _ = tick.tick() => shared.health.control_beat(), _ = stopped.changed() => return Ok(()) }
+//! The control loop: sources, workers' facts and time go in as events, effects come out and are performed.
+//!
+//! One thread, one runtime. The controller is owned by the loop alone; whoever wants to know what is served
+//! asks for the catalog over a channel. What must outlive a panic of this loop is in [`Shared`].
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use maglane_control::compile::CompileSettings;
+use maglane_control::effect::PortSpan;
+use maglane_control::error::ControlError;
+use maglane_control::event::{Event, Source};
+use maglane_control::manifest::ManifestSource;
+use maglane_control::netlink::Netlink;
+use maglane_control::plan::PlanSettings;
+use maglane_control::step::{Controller, Settings};
+use maglane_shared::addr::Addr;
+use maglane_shared::table::Generation;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::effects::{self, Books};
+use crate::run::{Kept, Shared};
+use crate::view::{View, Views};
+use crate::{admin, http};
+
+/// How often workers' facts are collected; bounds how late steering follows a table.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Looks between two [`Event::Tick`]s and two checks of the programs: half a second.
+const LOOKS_A_TICK: u32 = 100;
+/// Questions that wait for the loop before their askers do.
+const QUESTIONS: usize = 16;
+
+struct Loop {
+    shared: Arc<Shared>,
+    controller: Controller,
+    netlink: Netlink,
+    books: Books,
+    /// By worker, as last told to the controller.
+    seen: Vec<Generation>,
+    synced: BTreeSet<Source>,
+    looks: u32,
+}
+
+/// Runs until `stopped` says so, or something cannot be opened at all.
+pub fn run(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .context("starting the control runtime")?
+        .block_on(drive(shared, stopped))
+}
+
+async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Result<()> {
+    let mut manifests = ManifestSource::open(&shared.settings.manifests)?;
+    let (questions, mut asked) = mpsc::channel(QUESTIONS);
+    serve(&shared, &Views::new(questions))?;
+    let mut control = Loop::open(shared)?;
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        control.shared.health.control_beat();
+        tokio::select! {
+            _ = stopped.changed() => return Ok(()),
+            // Nothing can be done with them before the kernel's routes are known.
+            events = manifests.next(), if control.synced.contains(&Source::Kernel) => control.step(events),
+            events = control.netlink.next() => control.kernel(events)?,
+            Some(question) = asked.recv() => control.answer(question),
+            _ = look.tick() => control.look(),
         }
-    })
+    }
+}
+
+/// The listeners live in [`Shared`], so that a loop started anew serves the same addresses.
+fn serve(shared: &Arc<Shared>, views: &Views) -> Result<()> {
+    let metrics = shared
+        .metrics
+        .try_clone()
+        .and_then(TcpListener::from_std)
+        .context("serving metrics")?;
+    let admin = shared
+        .admin
+        .try_clone()
+        .and_then(UnixListener::from_std)
+        .context("serving the admin socket")?;
+    tokio::spawn(http::serve(metrics, Arc::clone(shared), views.clone()));
+    tokio::spawn(admin::serve(admin, Arc::clone(shared), views.clone()));
+    Ok(())
+}
+
+impl Loop {
+    fn open(shared: Arc<Shared>) -> Result<Loop> {
+        let Kept { resume, meter } = shared.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Loop {
+            controller: Controller::new(controller_settings(&shared), resume),
+            netlink: Netlink::open()?,
+            books: Books::new(&shared.engine, meter),
+            seen: vec![Generation(0); shared.engine.watches.len()],
+            synced: BTreeSet::new(),
+            looks: 0,
+            shared,
+        })
+    }
+
+    /// One step, and whatever follows from its effects.
+    fn step(&mut self, mut events: Vec<Event>) {
+        for event in &events {
+            if let Event::SourceSynced(source) = event {
+                self.synced.insert(*source);
+            }
+        }
+        while !events.is_empty() {
+            let effects = self.controller.step_all(events, self.shared.health.uptime());
+            if !effects.is_empty() {
+                // Before they are performed: a loop started anew must not fall behind what this one did.
+                self.keep();
+            }
+            let engine = &self.shared.engine;
+            let (caused, neighbors) =
+                effects::perform(effects, &mut self.controller, engine, &mut self.books);
+            self.netlink.resolve(&neighbors);
+            events = caused;
+        }
+        if self.synced.len() == Source::ALL.len() {
+            self.shared.health.synced(self.controller.table().generation);
+        }
+    }
+
+    fn keep(&self) {
+        let kept = Kept {
+            resume: self.controller.resume(),
+            meter: Arc::clone(&self.books.meter),
+        };
+        *self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    fn kernel(&mut self, events: Result<Vec<Event>, ControlError>) -> Result<()> {
+        match events {
+            Ok(events) => self.step(events),
+            Err(error) => {
+                tracing::warn!("{error}; opening it anew");
+                self.netlink = Netlink::open()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) {
+        let mut events = effects::facts(&self.shared.engine, &mut self.seen);
+        self.looks += 1;
+        if self.looks == LOOKS_A_TICK {
+            self.looks = 0;
+            events.push(Event::Tick);
+            self.heal();
+        }
+        self.step(events);
+    }
+
+    fn heal(&self) {
+        match self.shared.engine.heal() {
+            Ok(healed) => healed.iter().for_each(|interface| {
+                tracing::warn!("{interface}: somebody took the steering program off; it is attached again");
+            }),
+            Err(error) => tracing::error!("{error:#}"),
+        }
+    }
+
+    fn answer(&mut self, question: oneshot::Sender<View>) {
+        let view = View {
+            catalog: self.controller.catalog(),
+            meter: Arc::clone(&self.books.meter),
+        };
+        // Whoever asked may have gone.
+        let _ = question.send(view);
+    }
+}
+
+fn controller_settings(shared: &Shared) -> Settings {
+    let Shared { settings, launch, .. } = shared;
+    let balance = &settings.balance;
+    let snat: BTreeSet<Addr> = launch.snat_addresses.iter().map(|ip| Addr::from(*ip)).collect();
+    let span = PortSpan {
+        first: settings.nat.ports.first,
+        last: settings.nat.ports.last,
+    };
+    Settings {
+        interfaces: settings
+            .interfaces
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+        workers: launch.workers,
+        nat_returns: snat.iter().map(|addr| (*addr, span)).collect(),
+        plan: PlanSettings {
+            mode: balance.mode,
+            snat,
+        },
+        compile: CompileSettings {
+            hash_key: balance.hash_key,
+            maglev_table_size: balance.maglev_table_size,
+            max_services: balance.max_services,
+            max_backends: balance.max_backends,
+        },
+    }
 }

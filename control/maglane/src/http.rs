@@ -6,35 +6,34 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use maglane_control::metrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::health::Health;
+use crate::run::Shared;
+use crate::view::{self, Views};
 
 const MOST_CONNECTIONS: usize = 64;
 const HEADER_WAIT: Duration = Duration::from_secs(5);
 const CONNECTION_WAIT: Duration = Duration::from_secs(60);
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN_TYPE: &str = "text/plain; charset=utf-8";
 
-/// Gives the metrics page.
-pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
-
 /// Answers until the runtime ends.
-pub async fn serve(listener: TcpListener, health: Arc<Health>, metrics: Render) -> Infallible {
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>, views: Views) -> Infallible {
     let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         // The semaphore is never closed; were it, connections would just not be counted.
         let slot = Arc::clone(&slots).acquire_owned().await.ok();
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (health, metrics) = (Arc::clone(&health), Arc::clone(&metrics));
+                let (shared, views) = (Arc::clone(&shared), views.clone());
                 tokio::spawn(async move {
-                    connection(stream, health, metrics).await;
+                    connection(stream, shared, views).await;
                     drop(slot);
                 });
             }
@@ -46,10 +45,17 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>, metrics: Render) 
     }
 }
 
-async fn connection(stream: TcpStream, health: Arc<Health>, metrics: Render) {
+async fn connection(stream: TcpStream, shared: Arc<Shared>, views: Views) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &health, &metrics);
-        async move { Ok::<_, Infallible>(response) }
+        let (shared, views) = (Arc::clone(&shared), views.clone());
+        async move {
+            let response = match route(request.method(), request.uri().path()) {
+                Route::Metrics => metrics(shared, views).await,
+                Route::Health(ask) => verdict(&ask(&shared.health)),
+                Route::Refused(response) => response,
+            };
+            Ok::<_, Infallible>(response)
+        }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -62,22 +68,44 @@ async fn connection(stream: TcpStream, health: Arc<Health>, metrics: Render) {
     }
 }
 
-fn respond(method: &Method, path: &str, health: &Health, metrics: &Render) -> Response<Full<Bytes>> {
+/// What a request is about.
+enum Route {
+    Metrics,
+    Health(fn(&Health) -> Vec<String>),
+    Refused(Response<Full<Bytes>>),
+}
+
+fn route(method: &Method, path: &str) -> Route {
     if method != Method::GET && method != Method::HEAD {
         let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN_TYPE, "use GET\n".to_owned());
         response
             .headers_mut()
-            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-        return response;
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Route::Refused(response);
     }
     match path {
-        "/metrics" => reply(StatusCode::OK, METRICS_TYPE, metrics()),
-        "/livez" => verdict(&health.live()),
-        "/readyz" => verdict(&health.ready()),
-        _ => reply(
-            StatusCode::NOT_FOUND,
+        "/metrics" => Route::Metrics,
+        "/livez" => Route::Health(Health::live),
+        "/readyz" => Route::Health(Health::ready),
+        _ => {
+            let text = "here are /metrics, /livez and /readyz\n".to_owned();
+            Route::Refused(reply(StatusCode::NOT_FOUND, PLAIN_TYPE, text))
+        }
+    }
+}
+
+/// Made on a thread of its own: a large page must not hold the control loop up.
+async fn metrics(shared: Arc<Shared>, views: Views) -> Response<Full<Bytes>> {
+    let Some(view) = views.get().await else {
+        return verdict(&["the control loop is ending".to_owned()]);
+    };
+    let page = tokio::task::spawn_blocking(move || metrics::render(view::scrape(&shared, view))).await;
+    match page {
+        Ok(page) => reply(StatusCode::OK, metrics::CONTENT_TYPE, page),
+        Err(error) => reply(
+            StatusCode::INTERNAL_SERVER_ERROR,
             PLAIN_TYPE,
-            "here are /metrics, /livez and /readyz\n".to_owned(),
+            format!("{error}\n"),
         ),
     }
 }
@@ -96,10 +124,9 @@ fn verdict(problems: &[String]) -> Response<Full<Bytes>> {
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static(content_type),
-    );
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -107,24 +134,17 @@ fn reply(status: StatusCode, content_type: &'static str, body: String) -> Respon
 mod tests {
     use super::*;
 
-    fn status(method: Method, path: &str, health: &Health) -> StatusCode {
-        let metrics: Render = Arc::new(|| "maglane_up 1\n".to_owned());
-        respond(&method, path, health, &metrics).status()
-    }
-
     #[test]
-    fn each_path_has_its_status() {
-        let health = Health::new(&[]);
-        assert_eq!(status(Method::GET, "/metrics", &health), StatusCode::OK);
-        assert_eq!(status(Method::GET, "/livez", &health), StatusCode::OK);
-        assert_eq!(
-            status(Method::GET, "/readyz", &health),
-            StatusCode::SERVICE_UNAVAILABLE
-        );
-        assert_eq!(status(Method::GET, "/", &health), StatusCode::NOT_FOUND);
-        assert_eq!(
-            status(Method::POST, "/metrics", &health),
-            StatusCode::METHOD_NOT_ALLOWED
-        );
+    fn each_path_has_its_route() {
+        let status = |method: Method, path: &str| match route(&method, path) {
+            Route::Metrics => panic!("{path} is the metrics page"),
+            Route::Health(ask) => verdict(&ask(&Health::new(&[]))).status(),
+            Route::Refused(response) => response.status(),
+        };
+        assert!(matches!(route(&Method::GET, "/metrics"), Route::Metrics));
+        assert_eq!(status(Method::GET, "/livez"), StatusCode::OK);
+        assert_eq!(status(Method::HEAD, "/readyz"), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(Method::GET, "/"), StatusCode::NOT_FOUND);
+        assert_eq!(status(Method::POST, "/metrics"), StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -5,6 +5,7 @@
 mod admin;
 mod cli;
 mod control_loop;
+mod effects;
 mod engine;
 mod health;
 mod http;
@@ -14,7 +15,9 @@ mod run;
 mod settings;
 mod shutdown;
 mod supervisor;
+mod view;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,14 +27,23 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
-        Command::Version(args) => {
-            println!("{}", cli::version::text(&args));
-            Ok(ExitCode::SUCCESS)
-        }
-        _ => todo!(),
+        Command::Status(args) => print(cli::status::text(&args)),
+        Command::Services(args) => print(cli::services::text(&args)),
+        Command::Backends(args) => print(cli::backends::text(&args)),
+        Command::Flows(args) => print(cli::flows::text(&args)),
+        Command::Version(args) => print(Ok(cli::version::text(&args))),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("maglane: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn print(text: anyhow::Result<String>) -> anyhow::Result<ExitCode> {
+    match writeln!(std::io::stdout(), "{}", text?) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.into()),
+    }
 }

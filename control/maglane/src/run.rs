@@ -11,12 +11,14 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use maglane_control::metrics::Meter;
+use maglane_control::step::Resume;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
@@ -47,6 +49,16 @@ pub struct Shared {
     pub health: Arc<Health>,
     pub metrics: TcpListener,
     pub admin: UnixListener,
+    pub kept: Mutex<Kept>,
+    /// One flow dump at a time: the workers have one mailbox each.
+    pub dump: tokio::sync::Mutex<()>,
+}
+
+/// Where the control loop is, should it have to be started anew.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    pub resume: Resume,
+    pub meter: Arc<Meter>,
 }
 
 pub fn run(args: RunArgs) -> Result<ExitCode> {
@@ -82,6 +94,8 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
         health,
         metrics,
         admin: listener,
+        kept: Mutex::default(),
+        dump: tokio::sync::Mutex::default(),
     });
     let control = supervisor::start(Arc::clone(&shared), happens)?;
     let failure = wait(&happenings);

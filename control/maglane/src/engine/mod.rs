@@ -5,9 +5,7 @@
 
 mod config;
 
-use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,17 +18,16 @@ use maglane_dataplane::{Forwarder, NatReturns, Worker};
 use maglane_shared::counters::{Counters, Vitals};
 use maglane_shared::facts::Facts;
 use maglane_shared::publish::{self, Publisher, Reader};
-use maglane_shared::table::{ForwardingTable, Generation};
-use maglane_xsk::{BindMode, KernelStats, PortRange, QueueSet, SteerCounters, SteerSet, Steering};
+use maglane_shared::table::ForwardingTable;
+use maglane_xsk::{AttachMode, BindMode, KernelStats, QueueSet, SteerCounters, SteerSet, Steering};
 
 use crate::preflight::Launch;
 use crate::settings::Settings;
+use crate::view::mode_name;
 
 /// Shared by the control loop, the admin socket and the metrics page.
 pub struct Engine {
     pub watches: Vec<Watch>,
-    /// By worker, then by interface.
-    pub bind_modes: Vec<Vec<BindMode>>,
     publisher: Mutex<Publisher<ForwardingTable>>,
     /// By interface.
     steering: Mutex<Vec<Steering>>,
@@ -82,11 +79,9 @@ pub fn open(settings: &Settings, launch: &Launch) -> Result<Opened> {
         ..ForwardingTable::default()
     };
     let (publisher, readers) = publish::channel(&Arc::new(initial), usize::from(launch.workers));
-    let bind_modes = sets.iter().map(QueueSet::bind_modes).collect();
     let (workers, watches) = make_workers(settings, launch, sets, readers)?;
     let engine = Engine {
         watches,
-        bind_modes,
         publisher: Mutex::new(publisher),
         steering: Mutex::new(steering),
         sockets,
@@ -95,6 +90,32 @@ pub fn open(settings: &Settings, launch: &Launch) -> Result<Opened> {
 }
 
 fn open_sockets(settings: &Settings, launch: &Launch) -> Result<Vec<QueueSet>> {
+    let sets = bind_sockets(settings, launch)?;
+    for (worker, set) in sets.iter().enumerate() {
+        for (interface, mode) in settings.interfaces.iter().zip(set.bind_modes()) {
+            let BindMode {
+                zero_copy,
+                need_wakeup,
+                busy_poll,
+                multi_buffer,
+                huge_pages,
+            } = mode;
+            tracing::info!(
+                worker,
+                interface,
+                zero_copy,
+                need_wakeup,
+                busy_poll,
+                multi_buffer,
+                huge_pages,
+                "socket bound"
+            );
+        }
+    }
+    Ok(sets)
+}
+
+fn bind_sockets(settings: &Settings, launch: &Launch) -> Result<Vec<QueueSet>> {
     let open = |index| Ok(QueueSet::open(&config::queue_set(settings, launch, index))?);
     (0..launch.workers).map(open).collect()
 }
@@ -107,7 +128,10 @@ fn attach(settings: &Settings, launch: &Launch) -> Result<Vec<Steering>> {
         if let Some(warning) = steering.warning() {
             tracing::warn!("{warning}");
         }
-        tracing::info!("{name}: steering program attached, mode {:?}", steering.mode());
+        tracing::info!(
+            "{name}: steering program attached, mode {}",
+            mode_name(steering.mode())
+        );
         all.push(steering);
     }
     Ok(all)
@@ -205,15 +229,6 @@ impl Engine {
         lock(&self.publisher).publish(table);
     }
 
-    /// The oldest generation any worker runs.
-    pub fn running_generation(&self) -> Generation {
-        self.watches
-            .iter()
-            .map(|watch| watch.vitals.generation())
-            .min()
-            .unwrap_or_default()
-    }
-
     /// Makes every interface redirect exactly this.
     pub fn steer(&self, want: &SteerSet) -> Result<()> {
         for steering in lock(&self.steering).iter_mut() {
@@ -235,12 +250,12 @@ impl Engine {
         Ok(healed)
     }
 
-    /// By interface: its name, the program's mode in words, its counters.
-    pub fn steering(&self) -> Vec<(String, String, SteerCounters)> {
+    /// By interface: its name, the program's mode, its counters.
+    pub fn steering(&self) -> Vec<(String, AttachMode, SteerCounters)> {
         let show = |s: &Steering| {
             (
                 s.interface().to_owned(),
-                format!("{:?}", s.mode()),
+                s.mode(),
                 s.counters().unwrap_or_default(),
             )
         };
@@ -272,17 +287,4 @@ impl Engine {
 /// A panic of the control loop leaves these usable: each operation leaves them whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The steering set of these VIPs and of the NAT source addresses.
-pub fn steer_set(vips: BTreeSet<IpAddr>, settings: &Settings, launch: &Launch) -> SteerSet {
-    let ports = PortRange {
-        first: settings.nat.ports.first,
-        last: settings.nat.ports.last,
-    };
-    SteerSet {
-        vips,
-        nat_returns: launch.snat_addresses.iter().map(|ip| (*ip, ports)).collect(),
-        ..SteerSet::default()
-    }
 }

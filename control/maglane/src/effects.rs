@@ -1,0 +1,191 @@
+//! What the controller wants done, done: one match, in order. What comes of it goes back as events.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use maglane_control::effect::{Effect, NeighborRef, SteerPlan};
+use maglane_control::event::Event;
+use maglane_control::metrics::Meter;
+use maglane_control::problem::{Problem, Severity};
+use maglane_control::step::Controller;
+use maglane_shared::addr::{Addr, Protocol, VipKey};
+use maglane_shared::counters::Counters;
+use maglane_shared::table::{ForwardingTable, Generation, ServiceTable};
+use maglane_xsk::{Endpoint, PortRange, SteerSet};
+
+use crate::engine::Engine;
+
+/// Reads the counters of whoever holds a slot now; takes note of each new holder before its table is out.
+#[derive(Debug)]
+pub struct Books {
+    pub meter: Arc<Meter>,
+    counters: Vec<Arc<Counters>>,
+    /// The services last taken note of.
+    services: Arc<ServiceTable>,
+}
+
+impl Books {
+    pub fn new(engine: &Engine, meter: Arc<Meter>) -> Books {
+        let counters = engine
+            .watches
+            .iter()
+            .map(|watch| Arc::clone(&watch.counters))
+            .collect();
+        Books {
+            meter,
+            counters,
+            services: Arc::default(),
+        }
+    }
+
+    fn adopt(&mut self, controller: &mut Controller, table: &ForwardingTable) {
+        if !Arc::ptr_eq(&self.services, &table.services) {
+            self.services = Arc::clone(&table.services);
+            Arc::make_mut(&mut self.meter).adopt(&controller.catalog(), &self.counters);
+        }
+    }
+}
+
+/// Performs the effects of one step; gives the events they cause and the neighbours to resolve.
+pub fn perform(
+    effects: Vec<Effect>,
+    controller: &mut Controller,
+    engine: &Engine,
+    books: &mut Books,
+) -> (Vec<Event>, Vec<NeighborRef>) {
+    let (mut events, mut neighbors) = (vec![], vec![]);
+    for effect in effects {
+        match effect {
+            Effect::Publish(generation) => {
+                let table = controller.table();
+                books.adopt(controller, &table);
+                engine.publish(&table);
+                let services = table.services.entries().len();
+                tracing::debug!(generation = generation.0, services, "published");
+            }
+            Effect::Steer(plan) => events.push(steer(&plan, engine)),
+            Effect::ResolveNeighbors(wanted) => neighbors.extend(wanted),
+            Effect::Report { appeared, cleared } => {
+                appeared.iter().for_each(report);
+                cleared
+                    .iter()
+                    .for_each(|problem| tracing::info!("settled: {problem}"));
+            }
+        }
+    }
+    (events, neighbors)
+}
+
+fn steer(plan: &SteerPlan, engine: &Engine) -> Event {
+    let revision = plan.revision;
+    match engine.steer(&steer_set(plan)) {
+        Ok(()) => {
+            tracing::info!(vips = plan.vips.len(), revision, "steering");
+            Event::Steered { revision }
+        }
+        Err(error) => Event::SteerFailed {
+            revision,
+            reason: format!("{error:#}"),
+        },
+    }
+}
+
+fn report(problem: &Problem) {
+    match problem.severity {
+        Severity::Error => tracing::error!("{problem}"),
+        Severity::Warning => tracing::warn!("{problem}"),
+        Severity::Note => tracing::info!("{problem}"),
+    }
+}
+
+/// The plan in the steering program's words.
+fn steer_set(plan: &SteerPlan) -> SteerSet {
+    let SteerPlan {
+        revision: _,
+        vips,
+        nat_returns,
+        dnat_returns,
+        local,
+    } = plan;
+    let ip = |addr: &Addr| -> IpAddr { addr.ip() };
+    SteerSet {
+        vips: vips.iter().map(ip).collect(),
+        nat_returns: nat_returns
+            .iter()
+            .map(|(addr, span)| {
+                (
+                    addr.ip(),
+                    PortRange {
+                        first: span.first,
+                        last: span.last,
+                    },
+                )
+            })
+            .collect(),
+        dnat_returns: dnat_returns.iter().map(endpoint).collect(),
+        local: local.iter().map(ip).collect(),
+    }
+}
+
+fn endpoint(key: &VipKey) -> Endpoint {
+    let proto = match key.protocol {
+        Protocol::Tcp => maglane_xsk::Protocol::Tcp,
+        Protocol::Udp => maglane_xsk::Protocol::Udp,
+    };
+    Endpoint {
+        addr: key.addr.ip(),
+        port: key.port,
+        proto,
+    }
+}
+
+/// What workers miss or have reached since the last look, as events.
+pub fn facts(engine: &Engine, seen: &mut [Generation]) -> Vec<Event> {
+    let mut events = vec![];
+    for ((worker, watch), seen) in (0u16..).zip(&engine.watches).zip(seen) {
+        let generation = watch.vitals.generation();
+        if generation != *seen {
+            *seen = generation;
+            events.push(Event::WorkerGeneration { worker, generation });
+        }
+        let unresolved = std::iter::from_fn(|| watch.facts.unresolved.pop());
+        // As many as the mailbox holds: a worker that adds faster than this loop takes must not hold it up.
+        let wanted = unresolved.take(watch.facts.unresolved.capacity());
+        events.extend(wanted.map(|(port, addr)| Event::NeighborWanted { port, addr }));
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use maglane_control::effect::PortSpan;
+
+    #[test]
+    fn a_steer_plan_loses_nothing_on_its_way() {
+        let addr = |text: &str| text.parse::<Addr>().unwrap();
+        let plan = SteerPlan {
+            revision: 3,
+            vips: [addr("192.0.2.1"), addr("2001:db8::1")].into(),
+            nat_returns: [(addr("10.0.0.1"), PortSpan { first: 1, last: 2 })].into(),
+            dnat_returns: [VipKey {
+                addr: addr("10.0.0.2"),
+                port: 53,
+                protocol: Protocol::Udp,
+            }]
+            .into(),
+            local: [addr("10.0.0.1")].into(),
+        };
+        let set = steer_set(&plan);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(set.vips, [ip("192.0.2.1"), ip("2001:db8::1")].into());
+        assert_eq!(set.nat_returns[&ip("10.0.0.1")], PortRange { first: 1, last: 2 });
+        let want = Endpoint {
+            addr: ip("10.0.0.2"),
+            port: 53,
+            proto: maglane_xsk::Protocol::Udp,
+        };
+        assert_eq!(set.dnat_returns, [want].into());
+        assert_eq!(set.local, [ip("10.0.0.1")].into());
+    }
+}

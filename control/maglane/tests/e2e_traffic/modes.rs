@@ -1,0 +1,280 @@
+//! Each forwarding mode in both families: pages, spread, UDP, a long download, iperf3, ping, TTL, captures.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+
+use maglane_perf::Rig;
+use maglane_perf::manifests::Service;
+use maglane_perf::rig::plan;
+
+use crate::clients::{connects, curl, download, iperf, iperf_server, load};
+use crate::stage::{Stage, family, iperf as iperf_service, may_run, say, web};
+use crate::watch::{Sides, balanced, rate, received};
+
+const VIP: u8 = 10;
+const IPERF_VIP: u8 = 20;
+
+#[test]
+fn nat() {
+    let Some(stage) = exercise("nat") else { return };
+    both_workers(&stage);
+    own_traffic(&stage);
+    hairpin(&stage);
+    balanced(&stage);
+}
+
+#[test]
+fn dnat() {
+    exercise("dnat");
+}
+
+#[test]
+fn l2_dsr() {
+    exercise("l2-dsr");
+}
+
+#[test]
+fn ipip() {
+    let Some(stage) = exercise("ipip") else { return };
+    mixed_families(&stage, "ipip");
+}
+
+#[test]
+fn gue() {
+    let Some(stage) = exercise("gue") else { return };
+    mixed_families(&stage, "gue");
+}
+
+/// What every mode must carry. `None` when not root.
+fn exercise(mode: &str) -> Option<Stage> {
+    if !may_run(mode) {
+        return None;
+    }
+    let services = [web(mode, VIP), iperf_service(mode, IPERF_VIP)];
+    let mut stage = Stage::start(Rig::builder(), &services, &[]);
+    let bytes = download_length();
+    let (expected, _) = download(&stage, "b1", Ipv6Addr::LOCALHOST.into(), bytes);
+    for vip in plan::vip(VIP).both() {
+        let told = format!("{mode} {}", family(vip));
+        let sides = Sides::start(&stage);
+        pages(&stage, &told, vip);
+        datagrams(&stage, &told, vip);
+        long_download(&stage, &told, vip, bytes, &expected);
+        ping(&stage, &told, vip);
+        let seen = sides.finish(&stage);
+        stage.assert(seen.resets == 0 && seen.verified > 1000, || {
+            format!("{told}: {seen:?}")
+        });
+        say(&format!(
+            "ok {told} captures: {} frames, 0 bad checksums, 0 resets ({} frames not captured)",
+            seen.frames, seen.missed
+        ));
+        time_to_live(&stage, &told, vip);
+        iperf_both(&mut stage, mode, &told, vip);
+    }
+    let frames = balanced(&stage);
+    say(&format!(
+        "ok {mode} books: {frames} frames received, all sent, passed or dropped by reason"
+    ));
+    Some(stage)
+}
+
+fn pages(stage: &Stage, told: &str, vip: IpAddr) {
+    let body = curl(stage, "c1", vip);
+    stage.assert(body.contains("\"backend\":"), || body.clone());
+    let report = connects(stage, "c1", SocketAddr::new(vip, 80), 200);
+    stage.assert(report.backends.len() == 4, || {
+        format!("{told}: not every backend is used: {report}")
+    });
+    say(&format!(
+        "ok {told} 200 new connections over 4 backends, spread {:.2}",
+        report.spread
+    ));
+}
+
+/// UDP may lose a datagram on a stalled machine, but no flow may stay unanswered or change its backend.
+fn datagrams(stage: &Stage, told: &str, vip: IpAddr) {
+    let target = SocketAddr::new(vip, 5353);
+    let line = format!("udp --target {target} --flows 40 --rate 20 --seconds 1 --timeout 10000");
+    let report = load(stage, "c1", &line);
+    let answered: u64 = report.backends.values().map(|backend| backend.flows).sum();
+    let good = report.mismatches == 0 && answered == 40 && report.failures * 50 <= report.requests;
+    stage.assert(good && report.backends.len() == 4, || {
+        format!("{told} UDP: {report}")
+    });
+    say(&format!(
+        "ok {told} UDP echo: {} datagrams answered, {} lost",
+        report.answers, report.failures
+    ));
+}
+
+fn long_download(stage: &Stage, told: &str, vip: IpAddr, bytes: u64, expected: &str) {
+    let (sum, took) = download(stage, "c1", vip, bytes);
+    stage.assert(sum == expected, || {
+        format!("{told}: SHA-256 of {bytes} bytes is {sum}, not {expected}")
+    });
+    say(&format!(
+        "ok {told} download of {bytes} bytes ({}), SHA-256 equal",
+        rate(bytes, took)
+    ));
+}
+
+fn ping(stage: &Stage, told: &str, vip: IpAddr) {
+    let vip = vip.to_string();
+    let text = stage.check(
+        stage
+            .rig
+            .ns("c1")
+            .run("ping", &["-c", "3", "-i", "0.2", "-W", "10", "-q", &vip]),
+    );
+    stage.assert(text.contains(" 3 received"), || format!("{told}: {text}"));
+    say(&format!("ok {told} ping"));
+}
+
+/// Two hops reach the balancer with nothing left: it must say so. Three reach the backend.
+fn time_to_live(stage: &Stage, told: &str, vip: IpAddr) {
+    let client = stage.rig.ns("c1");
+    let gateway = plan::router_towards_client(1);
+    let (flag, gateway): (_, IpAddr) = if vip.is_ipv4() {
+        ("-4", gateway.v4.into())
+    } else {
+        ("-6", gateway.v6.into())
+    };
+    let route = |hops: &str| format!("ip {flag} route replace {vip} via {gateway} hoplimit {hops}");
+    stage.check(client.script(&route("2")));
+    let url = crate::stage::url(vip, "/");
+    let refused = client.run("curl", &["-sS", "-g", "-m", "30", &url]);
+    let why = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    stage.assert(why.contains("No route to host"), || {
+        format!("{told}, TTL 2: {why}")
+    });
+    stage.check(client.script(&route("3")));
+    curl(stage, "c1", vip);
+    stage.check(client.script(&format!("ip {flag} route del {vip}")));
+    say(&format!(
+        "ok {told} TTL: exceeded at the balancer, told to the client; one more reaches the backend"
+    ));
+}
+
+/// The server must answer UDP from the address it was asked at: the VIP, where that reaches the backend.
+fn iperf_both(stage: &mut Stage, mode: &str, told: &str, vip: IpAddr) {
+    let dual = plan::vip(IPERF_VIP);
+    let (asked, own) = if vip.is_ipv4() {
+        (IpAddr::from(dual.v4), IpAddr::from(plan::backend(1).v4))
+    } else {
+        (dual.v6.into(), plan::backend(1).v6.into())
+    };
+    let bind = if matches!(mode, "nat" | "dnat") {
+        own
+    } else {
+        asked
+    };
+    iperf_server(stage, bind);
+    let tcp = iperf(stage, asked, &["-t", "1"]);
+    let received = tcp["sum_received"]["bytes"].as_u64().unwrap_or(0);
+    stage.assert(received > 0, || format!("{told} iperf3 TCP: {tcp}"));
+    say(&format!(
+        "ok {told} iperf3 TCP, {received} bytes towards the backend in 1 s"
+    ));
+    let udp = iperf(stage, asked, &["-u", "-b", "20M", "-l", "1200", "-t", "1"]);
+    let [packets, lost] = ["packets", "lost_packets"].map(|key| udp["sum"][key].as_u64().unwrap_or(0));
+    stage.assert(packets > 0 && lost * 2 < packets, || {
+        format!("{told} iperf3 UDP: {udp}")
+    });
+    say(&format!("ok {told} iperf3 UDP, {packets} datagrams, {lost} lost"));
+}
+
+/// A VIP of one family on backends that have only the other.
+fn mixed_families(stage: &Stage, mode: &str) {
+    for (vip, slice) in plan::vip(30).both().into_iter().zip(["IPv6", "IPv4"]) {
+        stage.check(stage.rig.own_vip(vip));
+        let name = format!("mixed-{}", slice.to_lowercase());
+        let service = Service::standard(&name, 30, mode, 4);
+        let both: Vec<String> = service.vips.iter().map(ToString::to_string).collect();
+        let documents = service.yaml().replace(&both.join(","), &vip.to_string());
+        let kept: Vec<&str> = documents
+            .split("---\n")
+            .filter(|text| text.contains("kind: Service") || text.contains(slice))
+            .collect();
+        let draft = stage.folder.path().join("mixed.draft");
+        std::fs::write(&draft, kept.join("---\n")).unwrap();
+        std::fs::rename(&draft, stage.manifests().join(format!("{name}.yaml"))).unwrap();
+        stage.wait_served(&Service {
+            vips: vec![vip],
+            ..service
+        });
+        let report = connects(stage, "c1", SocketAddr::new(vip, 80), 100);
+        stage.assert(report.backends.len() == 4, || {
+            format!("{mode} {vip} over {slice}: {report}")
+        });
+        say(&format!(
+            "ok {mode} {} VIP on {slice} backends: 100 new connections",
+            family(vip)
+        ));
+    }
+}
+
+/// With two queues a flow's answers may come in on the other worker's.
+fn both_workers(stage: &Stage) {
+    let target = SocketAddr::new(plan::vip(VIP).v4.into(), 80);
+    let before = received(&stage.status());
+    let line = format!("flows --target {target} --flows 400 --rate 4 --seconds 2 --timeout 30000");
+    let report = load(stage, "c1", &line);
+    stage.assert(report.clean(), || format!("400 flows: {report}"));
+    let after = received(&stage.status());
+    let each: Vec<u64> = after
+        .iter()
+        .zip(&before)
+        .map(|(after, before)| after - before)
+        .collect();
+    stage.assert(each.len() == 2 && each.iter().all(|&packets| packets > 0), || {
+        format!("by worker: {each:?}")
+    });
+    say(&format!(
+        "ok nat 400 flows over two workers, packets by worker {each:?}"
+    ));
+}
+
+/// What the node itself sends to a backend is none of ours.
+fn own_traffic(stage: &Stage) {
+    for backend in plan::backend(1).both() {
+        connects(stage, "lb", SocketAddr::new(backend, 80), 50);
+        say(&format!(
+            "ok nat {} the node's own 50 connections to a backend",
+            family(backend)
+        ));
+    }
+}
+
+/// A backend is a client of its own service.
+fn hairpin(stage: &Stage) {
+    for vip in plan::vip(VIP).both() {
+        let begin = Instant::now();
+        let report = connects(stage, "b1", SocketAddr::new(vip, 80), 100);
+        stage.assert(report.backends.contains_key("b1"), || {
+            format!("never itself: {report}")
+        });
+        let ms = begin.elapsed().as_millis();
+        say(&format!(
+            "ok nat {} hairpin: a backend asked its own VIP 100 times ({ms} ms)",
+            family(vip)
+        ));
+    }
+}
+
+/// `E2E_BYTES`, as `1GiB`, `64MiB` or a number; 64 MiB without.
+fn download_length() -> u64 {
+    let Ok(text) = std::env::var("E2E_BYTES") else {
+        return 64 << 20;
+    };
+    let (digits, shift) = match (text.strip_suffix("GiB"), text.strip_suffix("MiB")) {
+        (Some(digits), _) => (digits, 30),
+        (None, Some(digits)) => (digits, 20),
+        (None, None) => (text.as_str(), 0),
+    };
+    digits
+        .trim()
+        .parse::<u64>()
+        .unwrap_or_else(|_| panic!("E2E_BYTES={text}: give 1GiB, 64MiB or a number"))
+        << shift
+}
