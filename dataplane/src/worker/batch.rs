@@ -8,7 +8,7 @@ use maglane_shared::tick::Tick;
 
 use super::Worker;
 use crate::config::MAX_BATCH;
-use crate::forward::{Forwarder, Prepared};
+use crate::forward::Prepared;
 use crate::packet::Packet;
 use crate::queue::{Frame, Queue, Received};
 use crate::verdict::Verdict;
@@ -18,7 +18,7 @@ const HEADERS_AHEAD: usize = 4;
 /// Packets whose flow entries are asked for ahead of deciding.
 const FLOWS_AHEAD: usize = 8;
 
-type Batch<'t> = ArrayVec<Result<Prepared<'t>, DropReason>, MAX_BATCH>;
+type Batch<'t> = ArrayVec<Prepared<'t>, MAX_BATCH>;
 
 impl<Q: Queue> Worker<Q> {
     /// Carries all of `self.received` to their verdicts.
@@ -38,37 +38,34 @@ impl<Q: Queue> Worker<Q> {
             received.drain(..).for_each(|r| queue.release(r.frame));
             return;
         };
-        let mut batch = Batch::new();
+        let mut batch: Batch<'_> = received.iter().map(|_| Prepared::EMPTY).collect();
         let mut bytes = 0;
         received
             .iter()
             .take(HEADERS_AHEAD)
             .for_each(|r| prefetch_headers(queue, r));
-        for (i, r) in received.iter().enumerate() {
+        for ((i, r), prepared) in received.iter().enumerate().zip(&mut batch) {
             if let Some(ahead) = received.get(i + HEADERS_AHEAD) {
                 prefetch_headers(queue, ahead);
             }
             bytes += r.frame.len() as u64;
             let data = &queue.chunk(&r.frame)[r.frame.start()..r.frame.end()];
-            batch.push(forwarder.prepare(data, PortIndex(r.port.0), table, now));
+            forwarder.prepare(data, PortIndex(r.port.0), table, now, prepared);
         }
         counters.rx_packets.add(received.len() as u64);
         counters.rx_bytes.add(bytes);
         batch
             .iter()
             .take(FLOWS_AHEAD)
-            .for_each(|p| approach(forwarder, p));
+            .for_each(|p| forwarder.approach(p));
         for (i, r) in received.drain(..).enumerate() {
             if let Some(ahead) = batch.get(i + FLOWS_AHEAD) {
-                approach(forwarder, ahead);
+                forwarder.approach(ahead);
             }
             let Received { port, mut frame } = r;
-            let verdict = match &batch[i] {
-                Ok(prepared) => finish(queue, &mut frame, |packet| {
-                    forwarder.finish(packet, prepared, table, now)
-                }),
-                Err(reason) => Verdict::Drop(*reason),
-            };
+            let verdict = finish(queue, &mut frame, |packet| {
+                forwarder.finish(packet, &batch[i], table, now)
+            });
             dispose(queue, counters, PortIndex(port.0), frame, verdict);
         }
     }
@@ -77,13 +74,6 @@ impl<Q: Queue> Worker<Q> {
 #[inline]
 fn prefetch_headers<Q: Queue>(queue: &Q, received: &Received) {
     maglane_xsk::prefetch(queue.chunk(&received.frame), received.frame.start());
-}
-
-#[inline]
-fn approach(forwarder: &Forwarder, prepared: &Result<Prepared<'_>, DropReason>) {
-    if let Ok(prepared) = prepared {
-        forwarder.approach(prepared);
-    }
 }
 
 /// Lends the frame's bytes to `decide` and keeps the bounds it leaves. The queue has checked the frame's

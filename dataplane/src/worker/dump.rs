@@ -18,6 +18,8 @@ pub(super) struct Dump {
     request: u32,
     /// Next bucket and flow within it; `None` = nothing to show.
     at: Option<(usize, usize)>,
+    /// The mailbox was full: whoever asked is slow, or gone.
+    full: bool,
 }
 
 impl Dump {
@@ -26,7 +28,14 @@ impl Dump {
             worker,
             request,
             at: None,
+            full: false,
         }
+    }
+
+    /// Is there something to show, and room for it? Then an idle worker goes on instead of sleeping.
+    #[inline]
+    pub(super) fn is_going(&self) -> bool {
+        self.at.is_some() && !self.full
     }
 
     #[inline]
@@ -44,6 +53,7 @@ impl Dump {
     #[cold]
     fn show(&mut self, forwarder: &Forwarder, facts: &Facts, now: Tick) {
         let flows = forwarder.flows();
+        self.full = false;
         for _ in 0..BUCKETS {
             let Some((bucket, mut done)) = self.at else { return };
             if bucket >= flows.buckets() {
@@ -52,11 +62,13 @@ impl Dump {
                     request: self.request,
                 };
                 self.at = facts.dump.push(end).err().map(|_| (bucket, 0));
+                self.full = self.at.is_some();
                 return;
             }
             for entry in flows.bucket_entries(bucket).skip(done) {
                 if facts.dump.push(DumpItem::Flow(self.record(entry, now))).is_err() {
                     self.at = Some((bucket, done));
+                    self.full = true;
                     return;
                 }
                 done += 1;

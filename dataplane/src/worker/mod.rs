@@ -160,7 +160,7 @@ impl<Q: Queue> Worker<Q> {
             Wait::Adaptive { spin_us } => Duration::from_micros(u64::from(spin_us)),
             Wait::Sleep => Duration::ZERO,
         };
-        if self.clock.turn.duration_since(self.clock.last_packet) < spin {
+        if self.dump.is_going() || self.clock.turn.duration_since(self.clock.last_packet) < spin {
             std::hint::spin_loop();
             return;
         }
