@@ -1,5 +1,6 @@
 //! One figure each: nanoseconds a packet of a job at a number of flows. Criterion and the report share them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use maglane_dataplane::{Forwarder, config::MAX_BATCH};
@@ -16,9 +17,11 @@ use crate::traffic::{Kind, Order, Template, Tuple, client, tuple_of};
 /// A scene with its flows already known to the forwarder.
 #[derive(Debug)]
 pub struct Known {
-    scene: Scene,
+    scene: Arc<Scene>,
     forwarder: Forwarder,
     lane: Lane,
+    /// Numbers of this worker's flows: from here on.
+    first: u32,
     flows: u32,
     order: Order,
     /// What backends answer with, by flow; empty where replies don't come through here.
@@ -35,15 +38,28 @@ pub enum Direction {
 impl Known {
     /// Opens `flows` (a power of two) flows.
     pub fn new(plan: Plan, flows: u32) -> Self {
-        let scene = Scene::new(plan);
-        let forwarder = scene.forwarder(0);
-        let replies = Vec::new();
+        Self::worker(Arc::new(Scene::new(plan)), 0, flows)
+    }
+
+    /// `count` workers of one scene, each with flows of its own.
+    pub fn workers(plan: Plan, flows: u32, count: u16) -> Vec<Self> {
+        let scene = Arc::new(Scene::new(plan));
+        (0..count)
+            .map(|index| Self::worker(Arc::clone(&scene), index, flows))
+            .collect()
+    }
+
+    fn worker(scene: Arc<Scene>, index: u16, flows: u32) -> Self {
+        let forwarder = scene.forwarder(index);
+        let first = u32::from(index) * flows;
+        let (lane, order, replies) = (Lane::default(), Order::new(flows), Vec::new());
         let mut known = Known {
             scene,
             forwarder,
-            lane: Lane::default(),
+            lane,
+            first,
             flows,
-            order: Order::new(flows),
+            order,
             replies,
         };
         known.open();
@@ -54,16 +70,16 @@ impl Known {
         let (syn, data) = (Template::new(Kind::Syn), Template::new(Kind::Data));
         let services = self.scene.plan.services;
         let translated = self.scene.plan.mode == ForwardingMode::Nat;
-        for first in (0..self.flows.max(MAX_BATCH as u32)).step_by(MAX_BATCH) {
+        for start in (0..self.flows.max(MAX_BATCH as u32)).step_by(MAX_BATCH) {
             for template in [&syn, &data] {
-                let tuples = (first..).map(|flow| client(flow % self.flows, services));
+                let tuples = (start..).map(|flow| client(self.first + flow % self.flows, services));
                 self.lane.fill(template, tuples);
                 let forwarded = self
                     .lane
                     .forward(&mut self.forwarder, &self.scene.table, MAX_BATCH, Tick(1));
                 assert!(
                     forwarded as usize >= MAX_BATCH - 2,
-                    "flow {first} and on: {forwarded} forwarded"
+                    "flow {start} and on: {forwarded} forwarded"
                 );
             }
             if translated {
@@ -91,11 +107,12 @@ impl Known {
             lane,
             order,
             replies,
+            first,
             ..
         } = self;
         let services = scene.plan.services;
         let mut tuples = order.map(|flow| match direction {
-            Direction::ToBackend => client(flow, services),
+            Direction::ToBackend => client(*first + flow, services),
             Direction::ToClient => replies[flow as usize],
         });
         let table = &scene.table;

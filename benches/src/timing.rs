@@ -13,11 +13,18 @@ pub fn criterion() -> Criterion {
         .without_plots()
 }
 
-/// The median of five runs.
-pub fn median(mut run: impl FnMut() -> f64) -> f64 {
-    let mut runs: [f64; 5] = std::array::from_fn(|_| run());
-    runs.sort_by(f64::total_cmp);
-    runs[2]
+/// The median of five runs of each job, the jobs in turn, so that the machine's moods meet all of them.
+pub fn medians<const N: usize>(mut jobs: [&mut dyn FnMut() -> f64; N]) -> [f64; N] {
+    let mut runs = [[0.0; 5]; N];
+    for turn in 0..5 {
+        for (job, runs) in jobs.iter_mut().zip(&mut runs) {
+            runs[turn] = job();
+        }
+    }
+    runs.map(|mut runs| {
+        runs.sort_by(f64::total_cmp);
+        runs[2]
+    })
 }
 
 /// Nanoseconds that one of `count` calls takes.
