@@ -74,13 +74,15 @@ fn in_rig(rig: &Rig, folder: &Path, settings: &Settings, interrupted: &Interrupt
     for stage in &stages {
         let mut screen = Screen::open(settings.plain, stage.length);
         outcome.add(&stage.run(rig, folder, &mut screen, interrupted)?);
-        drop(screen);
-        println!("{}", balancer.table("backends").unwrap_or_default());
     }
     anyhow::ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
     let status = balancer
         .ask("status")
         .context("ask the balancer for its status")?;
+    println!(
+        "\n$ maglane services\n{}",
+        balancer.table("services").unwrap_or_default()
+    );
     println!("{}", outcome.line(&drops(&status)));
     Ok(outcome.good())
 }

@@ -185,7 +185,12 @@ fn greet(rig: &Rig, vip: Dual, screen: &mut Screen) -> anyhow::Result<()> {
     for address in vip.both() {
         let target = SocketAddr::new(address, 80);
         wait_serving(&client, target, Duration::from_secs(10))?;
-        let url = format!("http://{target}/");
+        let host = if address.is_ipv6() {
+            format!("[{address}]")
+        } else {
+            address.to_string()
+        };
+        let url = format!("http://{host}/");
         let answer = client.run("curl", &["-s", "-m", "5", "-g", &url])?;
         screen.note(&format!("curl {url} -> {}", answer.trim()));
     }
