@@ -8,7 +8,6 @@ use arrayvec::ArrayVec;
 use maglane_dataplane::config::MAX_BATCH;
 use maglane_dataplane::forward::Prepared;
 use maglane_dataplane::{Forwarder, Packet, Verdict};
-use maglane_shared::counters::DropReason;
 use maglane_shared::table::ForwardingTable;
 use maglane_shared::tick::Tick;
 
@@ -65,38 +64,30 @@ impl Lane {
 }
 
 fn carry(forwarder: &mut Forwarder, table: &ForwardingTable, chunks: &mut [Chunk], now: Tick) -> u32 {
-    let mut prepared = ArrayVec::<Result<Prepared<'_>, DropReason>, MAX_BATCH>::new();
-    let approach = |forwarder: &Forwarder, p: &Result<Prepared<'_>, DropReason>| {
-        if let Ok(prepared) = p {
-            forwarder.approach(prepared);
-        }
-    };
+    let mut prepared: ArrayVec<Prepared<'_>, MAX_BATCH> = chunks.iter().map(|_| Prepared::EMPTY).collect();
     chunks
         .iter()
         .take(HEADERS_AHEAD)
         .for_each(|c| maglane_xsk::prefetch(c, START));
-    for (i, chunk) in chunks.iter().enumerate() {
+    for ((i, chunk), prepared) in chunks.iter().enumerate().zip(&mut prepared) {
         if let Some(ahead) = chunks.get(i + HEADERS_AHEAD) {
             maglane_xsk::prefetch(ahead, START);
         }
-        prepared.push(forwarder.prepare(&chunk[START..START + LEN], PORT, table, now));
+        forwarder.prepare(&chunk[START..START + LEN], PORT, table, now, prepared);
     }
     prepared
         .iter()
         .take(FLOWS_AHEAD)
-        .for_each(|p| approach(forwarder, p));
+        .for_each(|p| forwarder.approach(p));
     let mut forwarded = 0;
     for (i, chunk) in chunks.iter_mut().enumerate() {
         if let Some(ahead) = prepared.get(i + FLOWS_AHEAD) {
-            approach(forwarder, ahead);
+            forwarder.approach(ahead);
         }
         let Some(mut packet) = Packet::new(chunk, START, LEN) else {
             continue;
         };
-        let verdict = match &prepared[i] {
-            Ok(prepared) => forwarder.finish(&mut packet, prepared, table, now),
-            Err(reason) => Verdict::Drop(*reason),
-        };
+        let verdict = forwarder.finish(&mut packet, &prepared[i], table, now);
         forwarded += u32::from(matches!(verdict, Verdict::Forward(_)));
         std::hint::black_box(packet.start());
     }

@@ -77,9 +77,9 @@ fn nat_there_and_back_in_both_families_on_any_worker() {
         let (source, port) = endpoint(&src);
         assert_eq!(source, addr(snat));
         assert!(config().snat.ports.contains(&port));
-        for worker in 0..2 {
-            let (verdict, back) = workers[worker].process(&table, BACKENDS, &answer(&there, "SA"), NOW);
-            assert_eq!(verdict, Verdict::Forward(CLIENTS), "worker {worker}");
+        for (n, worker) in workers.iter_mut().enumerate() {
+            let (verdict, back) = worker.process(&table, BACKENDS, &answer(&there, "SA"), NOW);
+            assert_eq!(verdict, Verdict::Forward(CLIENTS), "worker {n}");
             check(&back);
             assert_eq!(ends(&back), (vip.into(), client.into()));
         }

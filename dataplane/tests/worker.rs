@@ -89,7 +89,7 @@ fn any_frame(seed: &mut u64) -> Vec<u8> {
         4 => tcp(&client, "192.0.2.99:80", "A").bytes(),
         _ => tcp(&client, &vip, flags).data((n >> 24) as usize % 1500).bytes(),
     };
-    if (n >> 40) % 8 == 0 {
+    if (n >> 40).is_multiple_of(8) {
         let at = (n >> 43) as usize % bytes.len();
         bytes[at] ^= 1 << (n >> 60 & 7);
     }

@@ -110,8 +110,8 @@ fn a_worker_allocates_nothing_after_start() {
     watch.facts.dump_request.ask();
 
     let region = Region::new(GLOBAL);
-    for round in 0..20 {
-        publisher.publish(&tables[round]);
+    for table in &tables[..20] {
+        publisher.publish(table);
         for batch in traffic.chunks(64) {
             for (port, bytes) in batch {
                 assert!(worker.queue_mut().deliver(*port, bytes));

@@ -1,17 +1,17 @@
 //! A client's packet leaves for its backend: TTL, MTU, the mode's own rewriting, MAC addresses.
 
-use maglane_shared::addr::Family;
+use maglane_shared::addr::{Addr, Family};
 use maglane_shared::counters::DropReason;
 use maglane_shared::flow::FlowHash;
 use maglane_shared::service::ForwardingMode;
-use maglane_shared::table::ForwardingTable;
+use maglane_shared::table::{BackendEntry, ForwardingTable, ServiceEntry};
 use maglane_shared::tick::Tick;
 
 use super::encap::{self, Oversize, Tunnel, TunnelKind};
 use super::icmp::IcmpError;
-use super::lookup::Client;
+use super::lookup::Prepared;
 use super::parse::Parsed;
-use super::select::{Arrival, Steered};
+use super::select::{Arrival, Source};
 use super::{Endpoint, Forwarder, l2, rewrite};
 use crate::config::UnknownPort;
 use crate::packet::Packet;
@@ -22,44 +22,39 @@ impl Forwarder {
     pub(super) fn forward(
         &mut self,
         packet: &mut Packet<'_>,
-        parsed: &Parsed,
-        client: &Client<'_>,
+        prepared: &Prepared<'_>,
+        service: &ServiceEntry,
         table: &ForwardingTable,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
-        let Client {
-            service,
-            client,
-            hash,
-            segment,
-        } = *client;
+        let (parsed, hash) = (&prepared.parsed, prepared.hash);
         if parsed.ttl <= 1 {
             return self.expired(packet, parsed, table, now);
         }
         let arrival = Arrival {
             table,
             service,
-            client,
+            client: prepared.src(),
             hash,
-            segment,
+            segment: prepared.segment,
             now,
         };
         let steered = self.select(&arrival)?;
+        let backend = table.backend(steered.backend).ok_or(DropReason::NoBackend)?;
         let hop = table.routes.hop(steered.hop).ok_or(DropReason::NoRoute)?;
         let destination = hop.destination.ok_or(DropReason::NextHopUnresolved)?;
-        let overhead =
-            tunnel_kind(service.mode).map_or(0, |k| encap::overhead(k, steered.backend.addr.family()));
+        let overhead = tunnel_kind(service.mode).map_or(0, |k| encap::overhead(k, backend.addr.family()));
         if let Err(oversize) = encap::fits(parsed, overhead, hop.mtu) {
             return self.too_big(packet, parsed, oversize, table, now);
         }
         let bytes = packet.len() as u64;
-        self.rewrite_for(service.mode, packet, parsed, &steered, hash)?;
+        self.rewrite_for(service.mode, packet, parsed, backend, steered.source, hash)?;
         l2::address(packet, destination, hop.source);
         for stats in self
             .counters
             .service(service.id)
             .into_iter()
-            .chain(self.counters.backend(steered.id))
+            .chain(self.counters.backend(steered.backend))
         {
             stats.packets.add(1);
             stats.bytes.add(bytes);
@@ -73,19 +68,20 @@ impl Forwarder {
         mode: ForwardingMode,
         packet: &mut Packet<'_>,
         parsed: &Parsed,
-        steered: &Steered<'_>,
+        backend: &BackendEntry,
+        source: Source,
         hash: FlowHash,
     ) -> Result<(), DropReason> {
-        let backend = Endpoint {
-            addr: steered.backend.addr,
-            port: steered.backend.port,
-        };
+        let BackendEntry { addr, port, .. } = *backend;
+        let to = Some(Endpoint { addr, port });
         match mode {
-            ForwardingMode::Nat => rewrite::rewrite(packet, parsed, steered.source, Some(backend)),
-            ForwardingMode::Dnat => rewrite::rewrite(packet, parsed, None, Some(backend)),
+            ForwardingMode::Nat => {
+                rewrite::rewrite(packet, parsed, self.source(addr.family(), source), to);
+            }
+            ForwardingMode::Dnat => rewrite::rewrite(packet, parsed, None, to),
             ForwardingMode::L2Dsr => {}
             ForwardingMode::Ipip | ForwardingMode::Gue => {
-                return self.tunnel(mode, packet, parsed, steered, hash);
+                return self.tunnel(mode, packet, parsed, addr, hash);
             }
         }
         rewrite::decrement_ttl(packet, parsed)
@@ -97,13 +93,12 @@ impl Forwarder {
         mode: ForwardingMode,
         packet: &mut Packet<'_>,
         parsed: &Parsed,
-        steered: &Steered<'_>,
+        dst: Addr,
         hash: FlowHash,
     ) -> Result<(), DropReason> {
         let Some(kind) = tunnel_kind(mode) else {
             return Ok(());
         };
-        let dst = steered.backend.addr;
         let src = match (kind, dst.family()) {
             (TunnelKind::Ipip, Family::V4) => Some(encap::outer_source(self.tunnels.ipip_v4, hash)),
             (TunnelKind::Ipip, Family::V6) => Some(encap::outer_source(self.tunnels.ipip_v6, hash)),

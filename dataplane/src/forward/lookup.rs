@@ -1,195 +1,179 @@
 //! Whose packet is this? A client's for a service, a backend's reply to a translated flow, or ICMP.
 
-use maglane_shared::addr::{Protocol, VipKey};
+use maglane_shared::addr::{Addr, Protocol, VipKey};
 use maglane_shared::counters::DropReason;
 use maglane_shared::flow::{FlowHash, FlowKey};
 use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::{ForwardingTable, ServiceEntry};
 use maglane_shared::tick::Tick;
 
-use super::fragment::Ports;
 use super::parse::{self, Icmp, Parsed, Transport};
 use super::{Endpoint, Forwarder, l2};
 use crate::flow_table::Segment;
-use crate::returns::{ReplyKey, Via};
+use crate::returns::Via;
 use crate::wire::tcp::TcpFlags;
 
-/// A packet after the first pass.
+/// A packet after the first pass; made once and written over, see [`parse::parse_into`].
 #[derive(Clone, Copy, Debug)]
 pub struct Prepared<'t> {
     pub(super) parsed: Parsed,
     pub(super) role: Role<'t>,
+    /// Of the flow; of a reply, where its mapping lies.
+    pub(super) hash: FlowHash,
+    pub(super) src_port: u16,
+    pub(super) dst_port: u16,
+    pub(super) protocol: Protocol,
+    pub(super) segment: Segment,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role<'t> {
-    Client(Client<'t>),
-    Reply(Reply),
+    /// From a client to a service.
+    Client(&'t ServiceEntry),
+    /// Perhaps from a backend to a client.
+    Reply(Via),
     /// To a VIP, but not to a service of it.
     UnknownPort,
     Icmp(Icmp),
+    Refused(DropReason),
 }
 
-/// From a client to a service.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client<'t> {
-    pub service: &'t ServiceEntry,
-    pub client: Endpoint,
-    pub hash: FlowHash,
-    pub segment: Segment,
-}
+impl Prepared<'_> {
+    /// What is to be written over.
+    pub const EMPTY: Self = Prepared {
+        parsed: Parsed::EMPTY,
+        role: Role::UnknownPort,
+        hash: FlowHash(0),
+        src_port: 0,
+        dst_port: 0,
+        protocol: Protocol::Tcp,
+        segment: Segment::Other,
+    };
 
-/// Perhaps from a backend to a client.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reply {
-    pub key: ReplyKey,
-    pub hash: FlowHash,
-    pub segment: Segment,
-}
+    #[inline]
+    pub(super) fn src(&self) -> Endpoint {
+        let (addr, port) = (self.parsed.src, self.src_port);
+        Endpoint { addr, port }
+    }
 
-/// What a flow is told by.
-#[derive(Clone, Copy, Debug)]
-struct Tuple {
-    from: Endpoint,
-    to: Endpoint,
-    protocol: Protocol,
-    segment: Segment,
+    #[inline]
+    pub(super) fn dst(&self) -> Endpoint {
+        let (addr, port) = (self.parsed.dst, self.dst_port);
+        Endpoint { addr, port }
+    }
 }
 
 impl Forwarder {
-    #[inline]
+    #[inline(always)]
     pub(super) fn look_up<'t>(
         &mut self,
         data: &[u8],
         port: PortIndex,
         table: &'t ForwardingTable,
         now: Tick,
-    ) -> Result<Prepared<'t>, DropReason> {
-        let own = table
-            .routes
-            .port_macs
-            .get(usize::from(port.0))
-            .ok_or(DropReason::PortUnknown)?;
-        let parsed = parse::parse(data)?;
-        if l2::destination(data) != Some(*own) {
+        prepared: &mut Prepared<'t>,
+    ) -> Result<(), DropReason> {
+        let own = table.routes.port_macs.get(usize::from(port.0));
+        let own = *own.ok_or(DropReason::PortUnknown)?;
+        parse::parse_into(data, &mut prepared.parsed)?;
+        if l2::destination(data) != Some(own) {
             return Err(DropReason::EthernetOtherHost);
         }
-        let role = match self.tuple(&parsed, table, now)? {
-            Ok(tuple) => self.role(&tuple, table),
-            Err(message) => Role::Icmp(message),
-        };
-        Ok(Prepared { parsed, role })
-    }
-
-    /// Ports and protocol, for a later fragment those of its first; else the ICMP message.
-    #[inline]
-    fn tuple(
-        &mut self,
-        parsed: &Parsed,
-        table: &ForwardingTable,
-        now: Tick,
-    ) -> Result<Result<Tuple, Icmp>, DropReason> {
-        let first = match parsed.fragment {
-            None => None,
-            Some(_) => self.fragments.ports(parsed, &table.hash_key, now)?,
-        };
-        let (src_port, dst_port, protocol, segment) = match (parsed.transport, first) {
-            (
-                Transport::Tcp {
-                    src_port,
-                    dst_port,
-                    flags,
-                },
-                _,
-            ) => (src_port, dst_port, Protocol::Tcp, segment(flags)),
-            (Transport::Udp { src_port, dst_port }, _) => {
-                (src_port, dst_port, Protocol::Udp, Segment::Datagram)
+        if prepared.parsed.fragment.is_some() {
+            return self.fragment(table, now, prepared);
+        }
+        match prepared.parsed.transport {
+            Transport::Tcp {
+                src_port,
+                dst_port,
+                flags,
+            } => self.assign(
+                table,
+                prepared,
+                (src_port, dst_port),
+                Protocol::Tcp,
+                segment(flags),
+            ),
+            Transport::Udp { src_port, dst_port } => {
+                self.assign(
+                    table,
+                    prepared,
+                    (src_port, dst_port),
+                    Protocol::Udp,
+                    Segment::Datagram,
+                );
             }
-            (Transport::Icmp(message), _) => return Ok(Err(message)),
-            (
-                Transport::LaterFragment,
-                Some(Ports {
-                    protocol,
-                    src_port,
-                    dst_port,
-                }),
-            ) => (src_port, dst_port, protocol, continuation(protocol)),
-            (Transport::LaterFragment, None) => return Err(DropReason::FragmentUnknown),
+            Transport::Icmp(message) => prepared.role = Role::Icmp(message),
+            Transport::LaterFragment => return Err(DropReason::FragmentUnknown),
+        }
+        Ok(())
+    }
+
+    /// A later fragment's ports are those of its first.
+    #[cold]
+    fn fragment<'t>(
+        &mut self,
+        table: &'t ForwardingTable,
+        now: Tick,
+        prepared: &mut Prepared<'t>,
+    ) -> Result<(), DropReason> {
+        let parsed = &prepared.parsed;
+        if let Transport::Icmp(message) = parsed.transport {
+            prepared.role = Role::Icmp(message);
+            return Ok(());
+        }
+        let ports = self.fragments.ports(parsed, &table.hash_key, now)?;
+        let ports = ports.ok_or(DropReason::FragmentUnknown)?;
+        let segment = match (parsed.transport, ports.protocol) {
+            (Transport::Tcp { flags, .. }, _) => segment(flags),
+            (_, Protocol::Tcp) => Segment::Other,
+            (_, Protocol::Udp) => Segment::Datagram,
         };
-        let from = Endpoint {
-            addr: parsed.src,
-            port: src_port,
-        };
-        let to = Endpoint {
-            addr: parsed.dst,
-            port: dst_port,
-        };
-        Ok(Ok(Tuple {
-            from,
-            to,
+        let numbers = (ports.src_port, ports.dst_port);
+        self.assign(table, prepared, numbers, ports.protocol, segment);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn assign<'t>(
+        &self,
+        table: &'t ForwardingTable,
+        prepared: &mut Prepared<'t>,
+        (src_port, dst_port): (u16, u16),
+        protocol: Protocol,
+        segment: Segment,
+    ) {
+        let (src, dst) = (prepared.parsed.src, prepared.parsed.dst);
+        prepared.src_port = src_port;
+        prepared.dst_port = dst_port;
+        prepared.protocol = protocol;
+        prepared.segment = segment;
+        // A reply's own flow hash is also where its mapping lies: one hash serves both roles.
+        prepared.hash = FlowKey {
+            client: src,
+            vip: dst,
+            client_port: src_port,
+            vip_port: dst_port,
             protocol,
-            segment,
-        }))
+        }
+        .hash(&table.hash_key);
+        let vip = VipKey {
+            addr: dst,
+            port: dst_port,
+            protocol,
+        };
+        prepared.role = match table.services.lookup(&vip) {
+            Some(service) => Role::Client(service),
+            None => self.no_service(table, dst, dst_port),
+        };
     }
 
     #[inline]
-    fn role<'t>(&self, tuple: &Tuple, table: &'t ForwardingTable) -> Role<'t> {
-        let Tuple {
-            from,
-            to,
-            protocol,
-            segment,
-        } = *tuple;
-        let vip = VipKey {
-            addr: to.addr,
-            port: to.port,
-            protocol,
-        };
-        if let Some(service) = table.services.lookup(&vip) {
-            let hash = flow_hash(table, from, vip);
-            return Role::Client(Client {
-                service,
-                client: from,
-                hash,
-                segment,
-            });
+    fn no_service<'t>(&self, table: &ForwardingTable, addr: Addr, port: u16) -> Role<'t> {
+        match self.via(Endpoint { addr, port }) {
+            Via::Client if table.services.is_vip(addr) => Role::UnknownPort,
+            via @ (Via::Client | Via::Snat(_)) => Role::Reply(via),
         }
-        let via = self.via(to);
-        if via == Via::Client && table.services.is_vip(to.addr) {
-            return Role::UnknownPort;
-        }
-        let key = ReplyKey {
-            backend: from,
-            to,
-            via,
-            protocol,
-        };
-        Role::Reply(Reply {
-            key,
-            hash: key.hash(&table.hash_key),
-            segment,
-        })
-    }
-}
-
-/// The hash of a client's flow.
-#[inline]
-pub(super) fn flow_hash(table: &ForwardingTable, client: Endpoint, vip: VipKey) -> FlowHash {
-    FlowKey {
-        client: client.addr,
-        vip: vip.addr,
-        client_port: client.port,
-        vip_port: vip.port,
-        protocol: vip.protocol,
-    }
-    .hash(&table.hash_key)
-}
-
-/// A later fragment has no flags of its own.
-fn continuation(protocol: Protocol) -> Segment {
-    match protocol {
-        Protocol::Tcp => Segment::Other,
-        Protocol::Udp => Segment::Datagram,
     }
 }
 

@@ -96,10 +96,9 @@ impl Forwarder {
         table: &ForwardingTable,
         now: Tick,
     ) -> Verdict {
-        match self.prepare(packet.data(), port, table, now) {
-            Ok(prepared) => self.finish(packet, &prepared, table, now),
-            Err(reason) => Verdict::Drop(reason),
-        }
+        let mut prepared = Prepared::EMPTY;
+        self.prepare(packet.data(), port, table, now, &mut prepared);
+        self.finish(packet, &prepared, table, now)
     }
 
     /// First pass: what is this packet, and which lines of memory will it need?
@@ -110,22 +109,24 @@ impl Forwarder {
         port: PortIndex,
         table: &'t ForwardingTable,
         now: Tick,
-    ) -> Result<Prepared<'t>, DropReason> {
-        let prepared = self.look_up(data, port, table, now).inspect_err(|&reason| self.count(reason))?;
-        match &prepared.role {
-            Role::Client(client) => self.flows.prefetch_tags(client.hash),
-            Role::Reply(reply) => self.returns.prefetch(reply.hash),
-            Role::UnknownPort | Role::Icmp(_) => {}
+        prepared: &mut Prepared<'t>,
+    ) {
+        if let Err(reason) = self.look_up(data, port, table, now, prepared) {
+            prepared.role = Role::Refused(reason);
         }
-        Ok(prepared)
+        match prepared.role {
+            Role::Client(_) => self.flows.prefetch_tags(prepared.hash),
+            Role::Reply(_) => self.returns.prefetch(prepared.hash),
+            Role::UnknownPort | Role::Icmp(_) | Role::Refused(_) => {}
+        }
     }
 
     /// Between the passes, some packets ahead: the flow's own line, now that its bucket's tags are here.
     #[inline]
     pub fn approach(&self, prepared: &Prepared<'_>) {
-        match &prepared.role {
-            Role::Client(client) => self.flows.prefetch_entry(client.hash),
-            Role::Reply(_) | Role::UnknownPort | Role::Icmp(_) => {}
+        match prepared.role {
+            Role::Client(_) => self.flows.prefetch_entry(prepared.hash),
+            Role::Reply(_) | Role::UnknownPort | Role::Icmp(_) | Role::Refused(_) => {}
         }
     }
 
@@ -138,12 +139,12 @@ impl Forwarder {
         table: &ForwardingTable,
         now: Tick,
     ) -> Verdict {
-        let parsed = &prepared.parsed;
         let outcome = match &prepared.role {
-            Role::Client(client) => self.forward(packet, parsed, client, table, now),
-            Role::Reply(reply) => self.reply(packet, parsed, reply, table, now),
-            Role::UnknownPort => self.unknown_port(packet, parsed, table, now),
-            Role::Icmp(message) => self.message(packet, parsed, *message, table, now),
+            Role::Client(service) => self.forward(packet, prepared, service, table, now),
+            Role::Reply(via) => self.reply(packet, prepared, *via, table, now),
+            Role::UnknownPort => self.unknown_port(packet, &prepared.parsed, table, now),
+            Role::Icmp(message) => self.message(packet, &prepared.parsed, *message, table, now),
+            Role::Refused(reason) => Err(*reason),
         };
         outcome.unwrap_or_else(|reason| {
             self.count(reason);
@@ -162,8 +163,15 @@ impl Forwarder {
 
     fn sweep_for(&mut self, elapsed: u64, now: Tick) {
         self.swept = now;
-        let Forwarder { flows, returns, counters, .. } = self;
-        let due = (flows.buckets() as u64 * elapsed).div_ceil(SWEEP).min(SWEEP_BUCKETS);
+        let Forwarder {
+            flows,
+            returns,
+            counters,
+            ..
+        } = self;
+        let due = (flows.buckets() as u64 * elapsed)
+            .div_ceil(SWEEP)
+            .min(SWEEP_BUCKETS);
         let gone = |entry: &_| {
             counters.flow_expirations.add(1);
             select::end(counters, returns, entry);

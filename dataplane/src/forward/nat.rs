@@ -11,7 +11,7 @@ use maglane_shared::flow::FlowHash;
 use maglane_shared::next_hop::{HopIndex, NoHop};
 use maglane_shared::table::{BackendEntry, ForwardingTable, ServiceEntry};
 
-use super::select::Arrival;
+use super::select::{Arrival, Source};
 use super::{Endpoint, Forwarder, no_hop};
 use crate::config::Snat;
 use crate::flow_table::{FlowEntry, Translation};
@@ -24,34 +24,30 @@ const CANDIDATES: u32 = 32;
 #[derive(Clone, Copy)]
 pub(super) struct Made {
     pub translation: Translation,
-    pub source: Option<Endpoint>,
-    /// Index of the source's address.
-    pub address: u8,
+    pub source: Source,
 }
 
 impl Made {
     pub(super) const NOTHING: Made = Made {
         translation: Translation::None,
-        source: None,
-        address: 0,
+        source: Source { address: 0, port: 0 },
     };
 }
 
 impl Snat {
     /// The `n`th candidate of a flow: one 32-bit number spread over addresses, then over ports.
-    fn candidate(&self, hash: FlowHash, n: u32, family: Family) -> Option<(u8, Endpoint)> {
+    fn candidate(&self, hash: FlowHash, n: u32, family: Family) -> Option<(Source, Endpoint)> {
         let addresses = self.addresses(family);
         let spread = u64::from(hash.low().wrapping_add(n.wrapping_mul(0x9e37_79b9))) * addresses.len() as u64;
         let index = (spread >> 32) as usize;
         let ports = u64::from(self.ports.end() - self.ports.start()) + 1;
         let port = self.ports.start() + ((u64::from(spread as u32) * ports) >> 32) as u16;
-        Some((
-            index as u8,
-            Endpoint {
-                addr: *addresses.get(index)?,
-                port,
-            },
-        ))
+        let addr = *addresses.get(index)?;
+        let source = Source {
+            address: index as u8,
+            port,
+        };
+        Some((source, Endpoint { addr, port }))
     }
 }
 
@@ -66,19 +62,11 @@ impl Forwarder {
         same_family(arrival.service, family)?;
         let mut refused = DropReason::NatPortsExhausted;
         for n in 0..CANDIDATES {
-            let (address, source) = self
-                .snat
-                .candidate(arrival.hash, n, family)
-                .ok_or(DropReason::NatPortsExhausted)?;
-            let mapping = new_mapping(arrival, backend, Via::Snat(address), source.port);
-            match self.publish(arrival, &mapping, source) {
-                Ok(translation) => {
-                    return Ok(Made {
-                        translation,
-                        source: Some(source),
-                        address,
-                    });
-                }
+            let candidate = self.snat.candidate(arrival.hash, n, family);
+            let (source, to) = candidate.ok_or(DropReason::NatPortsExhausted)?;
+            let mapping = new_mapping(arrival, backend, Via::Snat(source.address), source.port);
+            match self.publish(arrival, &mapping, to) {
+                Ok(translation) => return Ok(Made { translation, source }),
                 Err(Refused::Taken) => {}
                 Err(Refused::Full) => refused = DropReason::NatTableFull,
             }
@@ -97,8 +85,7 @@ impl Forwarder {
         match self.publish(arrival, &mapping, arrival.client) {
             Ok(translation) => Ok(Made {
                 translation,
-                source: None,
-                address: 0,
+                ..Made::NOTHING
             }),
             Err(Refused::Taken) => Err(DropReason::NatPortsExhausted),
             Err(Refused::Full) => Err(DropReason::NatTableFull),
@@ -129,24 +116,27 @@ impl Forwarder {
     }
 
     /// The source that some worker has given this flow; `None` when it is not a known one.
-    pub(super) fn present_source(&self, arrival: &Arrival<'_>, backend: &BackendEntry) -> Option<Endpoint> {
+    pub(super) fn present_source(&self, arrival: &Arrival<'_>, backend: &BackendEntry) -> Option<Source> {
         (0..CANDIDATES).find_map(|n| {
-            let (address, source) = self.snat.candidate(arrival.hash, n, backend.addr.family())?;
-            let mapping = new_mapping(arrival, backend, Via::Snat(address), source.port);
-            let key = reply_key(&mapping, source);
+            let (source, to) = self.snat.candidate(arrival.hash, n, backend.addr.family())?;
+            let mapping = new_mapping(arrival, backend, Via::Snat(source.address), source.port);
+            let key = reply_key(&mapping, to);
             let found = self.returns.find(key.hash(&arrival.table.hash_key), &key)?;
             (found.client == mapping.client && found.service == mapping.service).then_some(source)
         })
     }
 
-    /// What replaces the client of an entry; `None` without NAT, which is port 0.
+    /// What replaces the client in `nat` mode.
     #[inline]
-    pub(super) fn snat_endpoint(&self, family: Family, index: u8, port: u16) -> Option<Endpoint> {
-        if port == 0 {
+    pub(super) fn source(&self, family: Family, source: Source) -> Option<Endpoint> {
+        if source.port == 0 {
             return None;
         }
-        let addr = *self.snat.addresses(family).get(usize::from(index))?;
-        Some(Endpoint { addr, port })
+        let addr = *self.snat.addresses(family).get(usize::from(source.address))?;
+        Some(Endpoint {
+            addr,
+            port: source.port,
+        })
     }
 
     /// Which mapping a packet would be a reply of: by our address, else by the client's own.

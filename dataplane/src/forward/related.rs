@@ -7,14 +7,14 @@
 
 use maglane_shared::addr::VipKey;
 use maglane_shared::counters::DropReason;
+use maglane_shared::flow::FlowKey;
 use maglane_shared::service::ForwardingMode;
-use maglane_shared::table::{ForwardingTable, ServiceEntry};
+use maglane_shared::table::{BackendEntry, ForwardingTable};
 use maglane_shared::tick::Tick;
 
-use super::lookup::flow_hash;
 use super::parse::{Icmp, Parsed};
 use super::quoted::{Quoted, quoted, rewrite_quoted};
-use super::select::{Arrival, Steered};
+use super::select::{Arrival, Source};
 use super::{Endpoint, Forwarder, l2, rewrite};
 use crate::flow_table::Segment;
 use crate::packet::Packet;
@@ -61,7 +61,14 @@ impl Forwarder {
             protocol: quoted.protocol,
         };
         if let Some(service) = table.services.lookup(&vip) {
-            let hash = flow_hash(table, quoted.dst, vip);
+            let hash = FlowKey {
+                client: quoted.dst.addr,
+                vip: vip.addr,
+                client_port: quoted.dst.port,
+                vip_port: vip.port,
+                protocol: vip.protocol,
+            }
+            .hash(&table.hash_key);
             // A segment of no consequence: the quoted packet was not the client's.
             let arrival = Arrival {
                 table,
@@ -85,16 +92,20 @@ impl Forwarder {
         arrival: &Arrival<'_>,
     ) -> Result<Verdict, DropReason> {
         let steered = self.peek(arrival)?;
+        let backend = arrival
+            .table
+            .backend(steered.backend)
+            .ok_or(DropReason::NoBackend)?;
         let hop = arrival.table.routes.hop(steered.hop).ok_or(DropReason::NoRoute)?;
         let destination = hop.destination.ok_or(DropReason::NextHopUnresolved)?;
         match arrival.service.mode {
             ForwardingMode::Nat | ForwardingMode::Dnat => {
-                translate_to_backend(packet, parsed, quoted, arrival.service, &steered)?;
+                self.translate_to_backend(packet, parsed, quoted, backend, steered.source)?;
                 rewrite::decrement_ttl(packet, parsed)?;
             }
             ForwardingMode::L2Dsr => rewrite::decrement_ttl(packet, parsed)?,
             ForwardingMode::Ipip | ForwardingMode::Gue => {
-                self.tunnel(arrival.service.mode, packet, parsed, &steered, arrival.hash)?;
+                self.tunnel(arrival.service.mode, packet, parsed, backend.addr, arrival.hash)?;
             }
         }
         l2::address(packet, destination, hop.source);
@@ -137,30 +148,29 @@ impl Forwarder {
         l2::address(packet, destination, hop.source);
         Ok(Verdict::Forward(hop.port))
     }
-}
 
-/// The backend knows itself, not the VIP, and in `nat` mode our source, not the client.
-fn translate_to_backend(
-    packet: &mut Packet<'_>,
-    parsed: &Parsed,
-    quoted: &Quoted,
-    service: &ServiceEntry,
-    steered: &Steered<'_>,
-) -> Result<(), DropReason> {
-    let backend = Endpoint {
-        addr: steered.backend.addr,
-        port: steered.backend.port,
-    };
-    if backend.addr.family() != service.key.addr.family() {
-        return Err(DropReason::FamilyMismatch);
+    /// The backend knows itself, not the VIP, and in `nat` mode our source, not the client.
+    fn translate_to_backend(
+        &self,
+        packet: &mut Packet<'_>,
+        parsed: &Parsed,
+        quoted: &Quoted,
+        backend: &BackendEntry,
+        source: Source,
+    ) -> Result<(), DropReason> {
+        let BackendEntry { addr, port, .. } = *backend;
+        if addr.family() != parsed.family() {
+            return Err(DropReason::FamilyMismatch);
+        }
+        let source = self.source(addr.family(), source);
+        let inner = (Some(Endpoint { addr, port }), source);
+        rewrite_quoted(
+            packet,
+            parsed,
+            quoted,
+            inner,
+            (source.map(|s| s.addr), Some(addr)),
+        );
+        Ok(())
     }
-    let source = steered.source.map(|s| s.addr);
-    rewrite_quoted(
-        packet,
-        parsed,
-        quoted,
-        (Some(backend), steered.source),
-        (source, Some(backend.addr)),
-    );
-    Ok(())
 }

@@ -8,12 +8,12 @@ use maglane_shared::next_hop::HopIndex;
 use maglane_shared::table::ForwardingTable;
 use maglane_shared::tick::Tick;
 
-use super::lookup::Reply;
+use super::lookup::Prepared;
 use super::parse::Parsed;
 use super::{Endpoint, Forwarder, encap, l2, rewrite};
 use crate::flow_table::Segment;
 use crate::packet::Packet;
-use crate::returns::{Close, Via};
+use crate::returns::{Close, ReplyKey, Via};
 use crate::verdict::Verdict;
 
 /// New addresses of a packet that goes back.
@@ -27,20 +27,27 @@ impl Forwarder {
     pub(super) fn reply(
         &mut self,
         packet: &mut Packet<'_>,
-        parsed: &Parsed,
-        reply: &Reply,
+        prepared: &Prepared<'_>,
+        via: Via,
         table: &ForwardingTable,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
-        let Some(found) = self.returns.find(reply.hash, &reply.key) else {
-            return self.no_reply(packet, parsed, reply, table, now);
+        let (parsed, hash) = (&prepared.parsed, prepared.hash);
+        let key = ReplyKey {
+            backend: prepared.src(),
+            to: prepared.dst(),
+            via,
+            protocol: prepared.protocol,
+        };
+        let Some(found) = self.returns.find(hash, &key) else {
+            return self.no_reply(packet, prepared, via, table, now);
         };
         let service = table
             .services
             .get(found.service)
             .ok_or(DropReason::NatReturnUnknown)?;
-        let hop = self.hop_towards_client(table, &found, reply.hash)?;
-        match reply.segment {
+        let hop = self.hop_towards_client(table, &found, hash)?;
+        match prepared.segment {
             Segment::Fin => self.returns.note_close(&found, Close::Fin),
             Segment::Rst => self.returns.note_close(&found, Close::Rst),
             Segment::Syn | Segment::Other | Segment::Datagram => {}
@@ -58,24 +65,25 @@ impl Forwarder {
     fn no_reply(
         &mut self,
         packet: &mut Packet<'_>,
-        parsed: &Parsed,
-        reply: &Reply,
+        prepared: &Prepared<'_>,
+        via: Via,
         table: &ForwardingTable,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
-        match reply.key.via {
+        match via {
             Via::Snat(_) => Err(DropReason::NatReturnUnknown),
             Via::Client => {
-                let Endpoint { addr, port } = reply.key.backend;
+                let Endpoint { addr, port } = prepared.src();
                 let from = VipKey {
                     addr,
                     port,
-                    protocol: reply.key.protocol,
+                    protocol: prepared.protocol,
                 };
                 if !table.services.is_dnat_backend(&from) {
                     return Ok(Verdict::Pass);
                 }
-                let hop = self.hop_towards(table, parsed.dst, reply.hash)?;
+                let parsed = &prepared.parsed;
+                let hop = self.hop_towards(table, parsed.dst, prepared.hash)?;
                 self.route(packet, parsed, hop, None, table, now)
             }
         }

@@ -8,7 +8,7 @@ use maglane_shared::counters::{Counters, DropReason, FlowState};
 use maglane_shared::flow::{FlowHash, FlowKey};
 use maglane_shared::next_hop::HopIndex;
 use maglane_shared::service::{BackendId, BackendState, ForwardingMode};
-use maglane_shared::table::{BackendEntry, ForwardingTable, ServiceEntry};
+use maglane_shared::table::{ForwardingTable, ServiceEntry};
 use maglane_shared::tick::Tick;
 
 use super::{Endpoint, Forwarder, nat, no_hop};
@@ -26,14 +26,20 @@ pub(super) struct Arrival<'t> {
     pub now: Tick,
 }
 
-/// Where it goes.
+/// Where it goes. Two registers: it crosses a call for every packet.
 #[derive(Clone, Copy)]
-pub(super) struct Steered<'t> {
-    pub id: BackendId,
-    pub backend: &'t BackendEntry,
+pub(super) struct Steered {
+    pub backend: BackendId,
     pub hop: HopIndex,
-    /// What replaces the client in `nat` mode.
-    pub source: Option<Endpoint>,
+    pub source: Source,
+}
+
+/// What replaces the client in `nat` mode: index of one of our addresses and a port, 0 without NAT.
+/// Small, because it is carried for every packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Source {
+    pub address: u8,
+    pub port: u16,
 }
 
 impl Arrival<'_> {
@@ -64,8 +70,8 @@ impl Arrival<'_> {
 }
 
 impl Forwarder {
-    #[inline]
-    pub(super) fn select<'t>(&mut self, arrival: &Arrival<'t>) -> Result<Steered<'t>, DropReason> {
+    #[inline(always)]
+    pub(super) fn select(&mut self, arrival: &Arrival<'_>) -> Result<Steered, DropReason> {
         let id = arrival.id();
         if let Some(at) = self.flows.find(arrival.hash, &id) {
             if let Some(steered) = self.known(arrival, at)? {
@@ -80,8 +86,8 @@ impl Forwarder {
     }
 
     /// The flow's own backend; `None` when the entry has had its time.
-    #[inline]
-    fn known<'t>(&mut self, arrival: &Arrival<'t>, at: FlowIndex) -> Result<Option<Steered<'t>>, DropReason> {
+    #[inline(always)]
+    fn known(&mut self, arrival: &Arrival<'_>, at: FlowIndex) -> Result<Option<Steered>, DropReason> {
         let Arrival {
             table,
             service,
@@ -114,29 +120,32 @@ impl Forwarder {
             entry.hop = table.routes.pick(backend.hops, arrival.hash).map_err(no_hop)?;
             entry.routes = table.routes.version;
         }
-        let (address, port) = (entry.nat_address, entry.nat_port);
+        let source = Source {
+            address: entry.nat_address,
+            port: entry.nat_port,
+        };
         let (id, hop) = (entry.backend, entry.hop);
-        let source = self.snat_endpoint(backend.addr.family(), address, port);
         Ok(Some(Steered {
-            id,
-            backend,
+            backend: id,
             hop,
             source,
         }))
     }
 
     /// Where the flow's packets go, for a packet that is not the flow's own. Leaves no trace.
-    pub(super) fn peek<'t>(&self, arrival: &Arrival<'t>) -> Result<Steered<'t>, DropReason> {
+    pub(super) fn peek(&self, arrival: &Arrival<'_>) -> Result<Steered, DropReason> {
         let Arrival {
             table, service, hash, ..
         } = *arrival;
         let known = self.flows.find(hash, &arrival.id()).map(|at| self.flows.get(at));
         if let Some((entry, backend)) = known.and_then(|e| Some((e, table.backend(e.backend)?))) {
             let hop = table.routes.pick(backend.hops, hash).map_err(no_hop)?;
-            let source = self.snat_endpoint(backend.addr.family(), entry.nat_address, entry.nat_port);
+            let source = Source {
+                address: entry.nat_address,
+                port: entry.nat_port,
+            };
             return Ok(Steered {
-                id: entry.backend,
-                backend,
+                backend: entry.backend,
                 hop,
                 source,
             });
@@ -146,21 +155,22 @@ impl Forwarder {
             .ok_or(DropReason::NoBackend)?;
         let hop = table.routes.pick(backend.hops, hash).map_err(no_hop)?;
         let source = match service.mode {
-            ForwardingMode::Nat => Some(
-                self.present_source(arrival, backend)
-                    .ok_or(DropReason::IcmpUnknownFlow)?,
-            ),
-            ForwardingMode::Dnat | ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue => None,
+            ForwardingMode::Nat => self
+                .present_source(arrival, backend)
+                .ok_or(DropReason::IcmpUnknownFlow)?,
+            ForwardingMode::Dnat | ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue => {
+                Source::default()
+            }
         };
         Ok(Steered {
-            id,
-            backend,
+            backend: id,
             hop,
             source,
         })
     }
 
-    fn newcomer<'t>(&mut self, arrival: &Arrival<'t>, id: FlowId) -> Result<Steered<'t>, DropReason> {
+    #[inline(never)]
+    fn newcomer(&mut self, arrival: &Arrival<'_>, id: FlowId) -> Result<Steered, DropReason> {
         let Arrival {
             table,
             service,
@@ -179,8 +189,7 @@ impl Forwarder {
             ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue => nat::Made::NOTHING,
         };
         let steered = Steered {
-            id: backend_id,
-            backend,
+            backend: backend_id,
             hop,
             source: made.source,
         };
@@ -194,8 +203,8 @@ impl Forwarder {
             routes: table.routes.version,
             translation: made.translation,
             hop,
-            nat_port: made.source.map_or(0, |s| s.port),
-            nat_address: made.address,
+            nat_port: made.source.port,
+            nat_address: made.source.address,
             state,
         };
         self.remember(hash, entry, now)?;

@@ -54,10 +54,7 @@ impl<Q: Queue> Worker<Q> {
         }
         counters.rx_packets.add(received.len() as u64);
         counters.rx_bytes.add(bytes);
-        batch
-            .iter()
-            .take(FLOWS_AHEAD)
-            .for_each(|p| forwarder.approach(p));
+        batch.iter().take(FLOWS_AHEAD).for_each(|p| forwarder.approach(p));
         for (i, r) in received.drain(..).enumerate() {
             if let Some(ahead) = batch.get(i + FLOWS_AHEAD) {
                 forwarder.approach(ahead);

@@ -9,8 +9,8 @@ use crate::wire::ipv6::{self, Extension, Ipv6};
 /// Extension headers that are followed; honest packets have one or two.
 const MAX_EXTENSIONS: usize = 8;
 
-#[inline]
-pub(super) fn parse(data: &[u8], l3: usize) -> Result<Parsed, DropReason> {
+#[inline(always)]
+pub(super) fn parse(data: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason> {
     let header = Ipv6::at(data, l3).ok_or(DropReason::Ipv6Truncated)?;
     if header.version() != 6 {
         return Err(DropReason::Ipv6BadVersion);
@@ -24,26 +24,25 @@ pub(super) fn parse(data: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     }
     let (src, dst) = (header.src(), header.dst());
     check_addresses(src, dst)?;
-    let chain = walk(data, payload, header.next_header())?;
-    let transport = transport::parse(
-        data,
-        chain.offset..end,
-        chain.protocol,
-        protocol::ICMPV6,
-        chain.fragment,
-    )?;
-    Ok(Parsed {
-        src,
-        dst,
-        l3: l3 as u16,
-        l4: chain.offset as u16,
-        end: end as u16,
-        ttl: header.hop_limit(),
-        traffic_class: header.traffic_class(),
-        dont_fragment: true,
-        fragment: chain.fragment,
-        transport,
-    })
+    parsed.src = src;
+    parsed.dst = dst;
+    parsed.l3 = l3 as u16;
+    parsed.l4 = payload as u16;
+    parsed.end = end as u16;
+    parsed.ttl = header.hop_limit();
+    parsed.traffic_class = header.traffic_class();
+    parsed.dont_fragment = true;
+    parsed.fragment = None;
+    let protocol = match header.next_header() {
+        plain @ (protocol::TCP | protocol::UDP | protocol::ICMPV6) => plain,
+        extension => {
+            let chain = walk(data, payload, extension)?;
+            parsed.l4 = chain.offset as u16;
+            parsed.fragment = chain.fragment;
+            chain.protocol
+        }
+    };
+    transport::parse(data, protocol, protocol::ICMPV6, parsed)
 }
 
 /// Sources that RFC 4291 §2.5 and §2.7 rule out. IPv4-mapped addresses never belong on the wire, and

@@ -1,91 +1,96 @@
 //! TCP (RFC 9293 §3.1), UDP (RFC 768) and the kinds of ICMP (RFC 792, RFC 4443).
 
-use std::ops::Range;
-
+use maglane_shared::addr::Family;
 use maglane_shared::counters::DropReason;
 
-use super::{ErrorKind, Fragment, Icmp, Transport, protocol};
+use super::{ErrorKind, Icmp, Parsed, Transport, protocol};
 use crate::wire::icmp::{self, v4, v6};
 use crate::wire::tcp::{self, Tcp};
 use crate::wire::udp::{self, Udp};
 
-/// Reads the transport header at the start of `body`. `icmp` is the family's own ICMP protocol.
-#[inline]
-pub(super) fn parse(
-    data: &[u8],
-    body: Range<usize>,
-    protocol: u8,
-    icmp: u8,
-    fragment: Option<Fragment>,
-) -> Result<Transport, DropReason> {
-    let body = data.get(body).unwrap_or_default();
-    if fragment.is_some_and(|f| f.offset != 0) {
-        return Ok(Transport::LaterFragment);
+/// Reads the transport header of what has been read up to there. `icmp` is the family's own ICMP protocol.
+#[inline(always)]
+pub(super) fn parse(data: &[u8], protocol: u8, icmp: u8, parsed: &mut Parsed) -> Result<(), DropReason> {
+    let body = data
+        .get(usize::from(parsed.l4)..usize::from(parsed.end))
+        .unwrap_or_default();
+    if parsed.fragment.is_some_and(|f| f.offset != 0) {
+        parsed.transport = Transport::LaterFragment;
+        return Ok(());
     }
     match protocol {
-        protocol::TCP => tcp(body, fragment),
-        protocol::UDP => udp(body, icmp == protocol::ICMPV6, fragment),
-        _ if protocol == icmp => message(body, icmp == protocol::ICMPV6, fragment),
-        _ => Err(DropReason::ProtocolUnsupported),
+        protocol::TCP => {
+            let header = tcp(body, parsed)?;
+            parsed.transport = Transport::Tcp {
+                src_port: header.src_port(),
+                dst_port: header.dst_port(),
+                flags: header.flags(),
+            };
+        }
+        protocol::UDP => {
+            let header = udp(body, parsed)?;
+            parsed.transport = Transport::Udp {
+                src_port: header.src_port(),
+                dst_port: header.dst_port(),
+            };
+        }
+        _ if protocol == icmp => parsed.transport = Transport::Icmp(message(body, parsed)?),
+        _ => return Err(DropReason::ProtocolUnsupported),
     }
+    Ok(())
 }
 
 /// The reason for a header that is cut short: a first fragment must hold it whole (RFC 1858 §3).
-#[inline]
-fn cut(fragment: Option<Fragment>, whole: DropReason) -> DropReason {
-    if fragment.is_some() {
-        DropReason::FragmentInvalid
-    } else {
-        whole
+#[cold]
+fn cut(parsed: &Parsed, whole: DropReason) -> DropReason {
+    match parsed.fragment {
+        Some(_) => DropReason::FragmentInvalid,
+        None => whole,
     }
 }
 
-#[inline]
-fn tcp(body: &[u8], fragment: Option<Fragment>) -> Result<Transport, DropReason> {
+#[inline(always)]
+fn tcp<'a>(body: &'a [u8], parsed: &Parsed) -> Result<Tcp<&'a [u8; tcp::LEN]>, DropReason> {
     let Some(header) = Tcp::at(body, 0) else {
-        return Err(cut(fragment, DropReason::TcpTruncated));
+        return Err(cut(parsed, DropReason::TcpTruncated));
     };
     if header.header_len() < tcp::LEN {
         return Err(DropReason::TcpBadDataOffset);
     }
     if header.header_len() > body.len() {
-        return Err(cut(fragment, DropReason::TcpBadDataOffset));
+        return Err(cut(parsed, DropReason::TcpBadDataOffset));
     }
     if !header.flags().possible() {
         return Err(DropReason::TcpBadFlags);
     }
-    Ok(Transport::Tcp {
-        src_port: header.src_port(),
-        dst_port: header.dst_port(),
-        flags: header.flags(),
-    })
+    Ok(header)
 }
 
-#[inline]
-fn udp(body: &[u8], is_v6: bool, fragment: Option<Fragment>) -> Result<Transport, DropReason> {
+#[inline(always)]
+fn udp<'a>(body: &'a [u8], parsed: &Parsed) -> Result<Udp<&'a [u8; udp::LEN]>, DropReason> {
     let Some(header) = Udp::at(body, 0) else {
-        return Err(cut(fragment, DropReason::UdpTruncated));
+        return Err(cut(parsed, DropReason::UdpTruncated));
     };
     let len = usize::from(header.datagram_len());
     // A first fragment tells the length of the whole datagram. Bytes after the datagram are legal.
-    if len < udp::LEN || (len > body.len() && fragment.is_none()) {
+    if len < udp::LEN || (len > body.len() && parsed.fragment.is_none()) {
         return Err(DropReason::UdpBadLength);
     }
-    if is_v6 && header.checksum() == 0 {
+    if header.checksum() == 0 && parsed.family() == Family::V6 {
         return Err(DropReason::UdpZeroChecksum);
     }
-    Ok(Transport::Udp {
-        src_port: header.src_port(),
-        dst_port: header.dst_port(),
-    })
+    Ok(header)
 }
 
-fn message(body: &[u8], is_v6: bool, fragment: Option<Fragment>) -> Result<Transport, DropReason> {
+#[cold]
+fn message(body: &[u8], parsed: &Parsed) -> Result<Icmp, DropReason> {
     let Some(header) = icmp::Icmp::at(body, 0) else {
-        return Err(cut(fragment, DropReason::IcmpTruncated));
+        return Err(cut(parsed, DropReason::IcmpTruncated));
     };
-    let kind = if is_v6 { kind_v6(&header) } else { kind_v4(&header) };
-    Ok(Transport::Icmp(kind))
+    Ok(match parsed.family() {
+        Family::V4 => kind_v4(&header),
+        Family::V6 => kind_v6(&header),
+    })
 }
 
 fn kind_v4(header: &icmp::Icmp<&[u8; icmp::LEN]>) -> Icmp {
