@@ -12,7 +12,7 @@ use crate::problem::Severity;
 
 pub(super) type Labels = Vec<(&'static str, String)>;
 
-/// A family of counters; the encoder adds `_total` to its name and a full stop to its help.
+/// A family of counters; the encoder adds `_total` to its name.
 pub(super) fn counter(
     out: &mut DescriptorEncoder<'_>,
     name: &str,

@@ -7,7 +7,7 @@ mod encode;
 mod meter;
 mod served;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod workers;
 
 use std::sync::Arc;
