@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{Rig, RigError, Shape, Spec, layout};
+use super::{Rig, RigError, Shape, Spec, layout, settings};
 use crate::wait::wait_until;
 
 /// What to lay out; the defaults are 2 clients, 1 balancer with 2 queues, 4 backends.
@@ -91,7 +91,7 @@ impl RigBuilder {
         };
         ip_batch(&layout::namespaces(&rig.spec))?;
         for host in rig.spec.hosts() {
-            rig.on(host).script(&layout::sysctls(host))?;
+            rig.on(host).script(&settings::sysctls(host))?;
         }
         ip_batch(&layout::links(&rig.spec))?;
         for host in rig.spec.hosts() {

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use super::plan::{self, Dual, Host, Shape};
+use super::settings;
 
 /// What a rig is made of; the builder fills it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,42 +156,6 @@ pub(crate) fn links(spec: &Spec) -> String {
         })
 }
 
-/// Settings that must exist before the interfaces do.
-pub(crate) fn sysctls(host: Host) -> String {
-    let mut text = String::new();
-    let mut set = |key: &str, value: &str| {
-        let _ = writeln!(text, "echo {value} > /proc/sys/net/{key}");
-    };
-    for scope in ["all", "default"] {
-        set(&format!("ipv4/conf/{scope}/rp_filter"), "0");
-        set(&format!("ipv4/conf/{scope}/send_redirects"), "0");
-        set(&format!("ipv4/conf/{scope}/accept_redirects"), "0");
-        set(&format!("ipv6/conf/{scope}/accept_dad"), "0");
-        set(&format!("ipv6/conf/{scope}/accept_ra"), "0");
-        set(&format!("ipv6/conf/{scope}/accept_redirects"), "0");
-    }
-    match host {
-        Host::Router | Host::Balancer(_) => {
-            set("ipv4/ip_forward", "1");
-            set("ipv6/conf/all/forwarding", "1");
-            set("ipv4/fib_multipath_hash_policy", "1");
-            set("ipv6/fib_multipath_hash_policy", "1");
-        }
-        Host::Client(_) => {
-            set("ipv4/ip_local_port_range", "'1024 65535'");
-            set("ipv4/tcp_tw_reuse", "1");
-        }
-        Host::Backend(_) => {
-            // A backend may own a VIP on loopback without ever answering ARP for it.
-            set("ipv4/conf/all/arp_ignore", "1");
-            set("ipv4/conf/all/arp_announce", "2");
-            set("core/somaxconn", "16384");
-        }
-        Host::Switch => {}
-    }
-    text
-}
-
 /// The shell script that configures one host once its cables are plugged.
 pub(crate) fn configure(spec: &Spec, host: Host) -> String {
     let mut text = String::from("ip link set lo up\n");
@@ -204,7 +169,7 @@ pub(crate) fn configure(spec: &Spec, host: Host) -> String {
             }
         }
     }
-    text.push_str(&routes(spec, host));
+    text.push_str(&settings::routes(spec, host));
     text
 }
 
@@ -264,47 +229,6 @@ fn addresses(spec: &Spec, own: &End) -> Vec<String> {
     ]
 }
 
-fn routes(spec: &Spec, host: Host) -> String {
-    let gateway = match host {
-        Host::Client(n) => plan::router_towards_client(n),
-        Host::Balancer(_) => spec.router_hop(),
-        Host::Backend(_) => plan::router_back(),
-        Host::Router | Host::Switch => return String::new(),
-    };
-    default_route(gateway)
-}
-
-pub(crate) fn default_route(gateway: Dual) -> String {
-    format!(
-        "ip route replace default via {}\nip -6 route replace default via {}\n",
-        gateway.v4, gateway.v6
-    )
-}
-
-/// How the router reaches the VIPs: one next hop, several (ECMP), or none at all.
-pub(crate) fn vip_routes(spec: &Spec, balancers: &[u8]) -> String {
-    let hops = |pick: fn(Dual) -> String| {
-        balancers.iter().fold(String::new(), |mut text, n| {
-            let _ = write!(text, " nexthop via {}", pick(spec.balancer_hop(*n)));
-            text
-        })
-    };
-    if balancers.is_empty() {
-        return format!(
-            "ip route del {} || true\nip -6 route del {} || true\n",
-            plan::VIP_NET_V4,
-            plan::VIP_NET_V6
-        );
-    }
-    format!(
-        "ip route replace {}{}\nip -6 route replace {}{}\n",
-        plan::VIP_NET_V4,
-        hops(|d| d.v4.to_string()),
-        plan::VIP_NET_V6,
-        hops(|d| d.v6.to_string())
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,7 +264,9 @@ mod tests {
     fn flat_balancers_have_one_interface_and_no_front_net() {
         let flat = spec(Shape::Flat);
         assert!(!links(&flat).contains("front"));
-        assert!(vip_routes(&flat, &[1, 2]).contains("nexthop via 10.30.0.11 nexthop via 10.30.0.12"));
+        assert!(
+            settings::vip_routes(&flat, &[1, 2]).contains("nexthop via 10.30.0.11 nexthop via 10.30.0.12")
+        );
         assert!(configure(&flat, Host::Balancer(1)).contains("10.30.0.11/24"));
     }
 }

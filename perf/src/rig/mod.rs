@@ -16,6 +16,7 @@ mod layout;
 mod namespace;
 mod picture;
 pub mod plan;
+mod settings;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -81,7 +82,7 @@ impl Rig {
     /// When the kernel refuses the route.
     pub fn vip_next_hops(&self, balancers: &[u8]) -> Result<(), RigError> {
         self.on(Host::Router)
-            .script(&layout::vip_routes(&self.spec, balancers))
+            .script(&settings::vip_routes(&self.spec, balancers))
             .map(drop)
     }
 
@@ -94,7 +95,7 @@ impl Rig {
             ReturnPath::Router => plan::router_back(),
             ReturnPath::Balancer(n) => plan::balancer_back(n),
         };
-        self.each_backend(&layout::default_route(gateway))
+        self.each_backend(&settings::default_route(gateway))
     }
 
     /// Makes every backend own this VIP on loopback, silent in ARP and ND: what DSR needs.
