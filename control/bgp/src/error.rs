@@ -33,3 +33,12 @@ pub enum BfdSettingsError {
     #[error("BFD interval {0} µs: choose 10 ms to 60 s")]
     Interval(u32),
 }
+
+/// A TCP MD5 key the kernel would not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    #[error("the BGP password is empty: give 1 to 80 bytes, or leave it out")]
+    Empty,
+    #[error("the BGP password has {0} bytes, and TCP MD5 takes at most 80 (RFC 2385): shorten it")]
+    TooLong(usize),
+}

@@ -1,8 +1,10 @@
 //! BGP and BFD speakers. They know routers, prefixes and time; no Kubernetes and no services.
 
 pub mod bfd;
+pub mod driver;
 pub mod error;
 pub mod fsm;
+pub mod peer;
 pub mod rib;
 pub mod settings;
 pub mod time;

@@ -123,6 +123,8 @@ pub enum EndReason {
     Received(Notification),
     /// TCP ended without a NOTIFICATION.
     ConnectionLost,
+    /// Nobody answered our dial.
+    Unanswered,
 }
 
 impl EndReason {
@@ -131,7 +133,7 @@ impl EndReason {
     fn is_protocol_error(&self) -> bool {
         match self {
             EndReason::Sent(notification) | EndReason::Received(notification) => !notification.is_cease(),
-            EndReason::ConnectionLost => false,
+            EndReason::ConnectionLost | EndReason::Unanswered => false,
         }
     }
 }
@@ -142,6 +144,9 @@ impl fmt::Display for EndReason {
             EndReason::Sent(notification) => write!(f, "we ended it: {notification}"),
             EndReason::Received(notification) => write!(f, "the peer ended it: {notification}"),
             EndReason::ConnectionLost => f.write_str("TCP connection lost"),
+            EndReason::Unanswered => f.write_str(
+                "no answer to our dial: is the address right, the port open, the TCP MD5 key the same?",
+            ),
         }
     }
 }
@@ -338,6 +343,7 @@ impl Fsm {
             Phase::Dialing(moment) if moment <= at.now => {
                 self.abort_dial(out);
                 self.dialer.wait(at);
+                out.push(Output::Ended(EndReason::Unanswered));
             }
             Phase::Off | Phase::Resting(_) | Phase::Waiting(_) | Phase::Dialing(_) => {}
         }
@@ -461,7 +467,7 @@ impl Fsm {
         };
         match reason {
             EndReason::Sent(_) | EndReason::Received(_) => out.push(Output::Close(side)),
-            EndReason::ConnectionLost => {}
+            EndReason::ConnectionLost | EndReason::Unanswered => {}
         }
         if connection.is_established() {
             out.push(Output::Down);

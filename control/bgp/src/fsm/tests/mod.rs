@@ -140,7 +140,13 @@ fn retries_grow_to_ten_seconds_and_an_established_session_resets_them() {
 #[test]
 fn an_unanswered_dial_is_given_up_after_five_seconds() {
     let mut bench = Bench::new(settings(Opening::Active));
-    assert_eq!(bench.fire(), (5000, vec![Output::AbortDial]));
+    assert_eq!(
+        bench.fire(),
+        (
+            5000,
+            vec![Output::AbortDial, Output::Ended(EndReason::Unanswered)]
+        )
+    );
     assert_eq!(
         bench.step(Input::Connected(Side::Outgoing)),
         [Output::Close(Side::Outgoing)]
