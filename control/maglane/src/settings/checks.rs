@@ -89,11 +89,11 @@ pub(super) fn maglev(size: AutoOr<u32>) -> Result<Option<u32>, SettingsError> {
 
 pub(super) fn is_prime(n: u32) -> bool {
     n > 2
-        && n % 2 == 1
+        && !n.is_multiple_of(2)
         && (3..)
             .step_by(2)
             .take_while(|d: &u32| u64::from(*d).pow(2) <= u64::from(n))
-            .all(|d| n % d != 0)
+            .all(|d| !n.is_multiple_of(d))
 }
 
 pub(super) fn hash_key(source: HashKeySource) -> Result<HashKey, SettingsError> {
