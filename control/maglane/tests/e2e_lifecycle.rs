@@ -207,7 +207,7 @@ fn a_foreign_program_is_replaced_only_on_request() {
 fn compile_pass(folder: &Path) -> String {
     let (source, object) = (folder.join("pass.c"), folder.join("pass.o"));
     let text = "__attribute__((section(\"xdp\"), used)) int pass(void *ctx) { return 2; }\n\
-                char license[] __attribute__((section(\"license\"), used)) = \"GPL\";\n";
+                char _license[] __attribute__((section(\"license\"), used)) = \"GPL\";\n";
     fs::write(&source, text).unwrap();
     let args = [
         "-target",

@@ -1,6 +1,6 @@
 //! The packet path as the control side holds it: workers, the publication point, the steering programs.
 //!
-//! Opening goes inwards (sockets, program, sockets into the program's map, workers), so that nothing is
+//! Opening goes inwards (program, sockets, sockets into the program's map, workers), so that nothing is
 //! redirected before somebody receives it; stopping ([`crate::shutdown`]) goes the other way round.
 
 mod config;
@@ -55,10 +55,11 @@ pub struct Opened {
     workers: Vec<Worker<QueueSet>>,
 }
 
-/// Binds every socket, attaches every program and joins them; redirects nothing yet.
+/// Attaches every program, binds every socket and joins them; redirects nothing yet.
 pub fn open(settings: &Settings, launch: &Launch) -> Result<Opened> {
-    let sets = open_sockets(settings, launch)?;
+    // First: it says at once, and by pid, who else is at the interface; a bound queue would say only "busy".
     let mut steering = attach(settings, launch)?;
+    let sets = open_sockets(settings, launch)?;
     let mut sockets = vec![];
     for (queue, set) in sets.iter().enumerate() {
         for (port, fd) in set.socket_fds() {

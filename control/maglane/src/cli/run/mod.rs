@@ -13,7 +13,9 @@ pub use control::{ControlArgs, LogArgs};
 pub use nat::{NatArgs, TunnelArgs};
 pub use xdp::{InterfaceArgs, WorkerArgs, XdpArgs};
 
+/// A flag given twice means what it says last, so that a script can add to another's flags.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub struct RunArgs {
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
