@@ -81,9 +81,11 @@ impl Bench {
 }
 
 fn sent_notification(out: &[Output]) -> Option<(u8, u8, Vec<u8>)> {
-    out.iter().find_map(|output| match output {
-        Output::Send(_, Message::Notification(n)) => Some((n.code, n.subcode, n.data.to_vec())),
-        _ => None,
+    out.iter().find_map(|output| {
+        let Output::Send(_, Message::Notification(n)) = output else {
+            return None;
+        };
+        Some((n.code, n.subcode, n.data.to_vec()))
     })
 }
 
@@ -529,11 +531,7 @@ proptest! {
             let mut out = Vec::new();
             fsm.step(input, At { now, random }, &mut out);
             for output in &out {
-                match output {
-                    Output::Up(..) => up += 1,
-                    Output::Down => up -= 1,
-                    _ => {}
-                }
+                up += i32::from(matches!(output, Output::Up(..))) - i32::from(matches!(output, Output::Down));
                 prop_assert!((0..=1).contains(&up));
             }
             prop_assert_eq!(up == 1, fsm.state() == State::Established);
