@@ -127,7 +127,8 @@ pub fn iperf_server(stage: &mut Stage, bind: IpAddr) {
     stage.keep(guard);
 }
 
-/// iperf3 from `c1`; gives its JSON report's `end`. A datagram that opens a UDP test may be lost: tried again.
+/// iperf3 from `c1`; gives its JSON report's `end`. On a stalled machine the datagram that opens a UDP test may
+/// be lost, or nothing be read before the end: tried three times.
 #[track_caller]
 pub fn iperf(stage: &Stage, address: IpAddr, more: &[&str]) -> serde_json::Value {
     let (address, port) = (address.to_string(), IPERF_PORT.to_string());
@@ -143,14 +144,23 @@ pub fn iperf(stage: &Stage, address: IpAddr, more: &[&str]) -> serde_json::Value
         &port,
     ];
     args.extend(more);
-    let mut tell = String::new();
+    let mut told = Vec::new();
     for _ in 0..3 {
         match stage.rig.ns("c1").run("timeout", &args) {
             Ok(text) => {
-                return serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default()["end"].take();
+                let mut report: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                let end = report["end"].take();
+                if end["sum_received"]["bytes"].as_u64() > Some(0) {
+                    return end;
+                }
+                told.push(text);
             }
-            Err(error) => tell = format!("{tell}\n{error}"),
+            Err(error) => told.push(error.to_string()),
         }
     }
-    panic!("iperf3 to {address} {more:?}: {tell}\n{}", stage.story())
+    panic!(
+        "iperf3 to {address} {more:?}: {}\n{}",
+        told.join("\n"),
+        stage.story()
+    )
 }

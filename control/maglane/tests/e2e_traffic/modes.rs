@@ -1,6 +1,7 @@
 //! Each forwarding mode in both families: pages, spread, UDP, a long download, iperf3, ping, TTL, captures.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Instant;
 
 use maglane_perf::Rig;
@@ -8,7 +9,7 @@ use maglane_perf::manifests::Service;
 use maglane_perf::rig::plan;
 
 use crate::clients::{connects, curl, download, iperf, iperf_server, load};
-use crate::stage::{Stage, family, iperf as iperf_service, may_run, say, web};
+use crate::stage::{SOON, Stage, family, iperf as iperf_service, may_run, say, web};
 use crate::watch::{Sides, balanced, rate, received};
 
 const VIP: u8 = 10;
@@ -142,11 +143,11 @@ fn time_to_live(stage: &Stage, told: &str, vip: IpAddr) {
     };
     let route = |hops: &str| format!("ip {flag} route replace {vip} via {gateway} hoplimit {hops}");
     stage.check(client.script(&route("2")));
-    let url = crate::stage::url(vip, "/");
-    let refused = client.run("curl", &["-sS", "-g", "-m", "30", &url]);
-    let why = refused.err().map(|error| error.to_string()).unwrap_or_default();
-    stage.assert(why.contains("No route to host"), || {
-        format!("{told}, TTL 2: {why}")
+    let target = SocketAddr::new(vip, 80);
+    let outcome = stage.check(client.inside(|| TcpStream::connect_timeout(&target, SOON)));
+    let why = outcome.err().map(|error| error.kind());
+    stage.assert(why == Some(ErrorKind::HostUnreachable), || {
+        format!("{told}, TTL 2: {why:?}")
     });
     stage.check(client.script(&route("3")));
     curl(stage, "c1", vip);
@@ -176,9 +177,9 @@ fn iperf_both(stage: &mut Stage, mode: &str, told: &str, vip: IpAddr) {
     say(&format!(
         "ok {told} iperf3 TCP, {received} bytes towards the backend in 1 s"
     ));
-    let udp = iperf(stage, asked, &["-u", "-b", "20M", "-l", "1200", "-t", "1"]);
+    let udp = iperf(stage, asked, &["-u", "-b", "5M", "-l", "1200", "-t", "1"]);
     let [packets, lost] = ["packets", "lost_packets"].map(|key| udp["sum"][key].as_u64().unwrap_or(0));
-    stage.assert(packets > 0 && lost * 2 < packets, || {
+    stage.assert(packets > 0 && lost * 4 < packets * 3, || {
         format!("{told} iperf3 UDP: {udp}")
     });
     say(&format!("ok {told} iperf3 UDP, {packets} datagrams, {lost} lost"));

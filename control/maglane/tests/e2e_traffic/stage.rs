@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use maglane_perf::balancer::wait_serving;
 use maglane_perf::manifests::{Port, Service};
-use maglane_perf::rig::{RigBuilder, plan};
+use maglane_perf::rig::RigBuilder;
 use maglane_perf::{Balancer, Guard, ReturnPath, Rig};
 use tempfile::TempDir;
 
@@ -187,14 +187,4 @@ pub fn family(vip: IpAddr) -> &'static str {
 /// `http://ADDRESS:80/path`.
 pub fn url(address: IpAddr, path: &str) -> String {
     format!("http://{}{path}", SocketAddr::new(address, 80))
-}
-
-/// An address of the first client, of the family of `vip`.
-pub fn client(vip: IpAddr) -> IpAddr {
-    let dual = plan::client(1, 0);
-    if vip.is_ipv4() {
-        dual.v4.into()
-    } else {
-        dual.v6.into()
-    }
 }
