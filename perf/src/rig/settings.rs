@@ -29,6 +29,8 @@ pub(crate) fn sysctls(host: Host) -> String {
         Host::Client(_) => {
             set("ipv4/ip_local_port_range", "'1024 65535'");
             set("ipv4/tcp_tw_reuse", "1");
+            // veth picks the queue by the socket's hash, which a retransmission changes; a NIC hashes headers.
+            set("core/txrehash", "0");
         }
         Host::Backend(_) => {
             // A backend may own a VIP on loopback without ever answering ARP for it.
