@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use maglane_benches::runs::{Direction, Known, LimitRun, Newcomers, per_packet};
 use maglane_benches::scene::{Plan, members};
-use maglane_benches::timing::{medians, ns_each};
+use maglane_benches::timing::{median_us, medians, ns_each};
 use maglane_benches::traffic::Kind;
 use maglane_shared::flow::HashKey;
 use maglane_shared::maglev::MaglevTable;
@@ -161,14 +161,9 @@ fn maglev() {
     let members = members(1000);
     let names: Vec<String> = members.iter().map(|m| m.identity.to_string()).collect();
     let key = HashKey::default();
-    let micros = |ns: f64| ns / 1000.0;
     let [ours, theirs] = medians([
-        &mut || micros(ns_each(10, || MaglevTable::build(&members, 65_537, &key))),
-        &mut || {
-            micros(ns_each(10, || {
-                maglev_hash::MaglevTable::with_capacity(names.clone(), 65_537)
-            }))
-        },
+        &mut || median_us(|| MaglevTable::build(&members, 65_537, &key)),
+        &mut || median_us(|| maglev_hash::MaglevTable::with_capacity(names.clone(), 65_537)),
     ]);
     line(
         "P7",

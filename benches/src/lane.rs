@@ -94,11 +94,8 @@ fn carry(forwarder: &mut Forwarder, table: &ForwardingTable, chunks: &mut [Chunk
     forwarded
 }
 
-/// A batch of 64 that took this long was kept off its core; it says nothing about the code.
-const PREEMPTED: Duration = Duration::from_micros(100);
-
-/// Time that `carry` takes for `packets` packets of `tuples`; filling the lane is off the clock, and what
-/// batches that lost their core would have taken is told from the others.
+/// Time that `carry` takes for `packets` packets of `tuples`; filling the lane is off the clock. Told from
+/// the median batch, because a batch that lost its core to a neighbour says nothing about the code.
 pub fn time(
     lane: &mut Lane,
     template: &Template,
@@ -106,21 +103,19 @@ pub fn time(
     packets: u32,
     mut carry: impl FnMut(&mut Lane) -> u32,
 ) -> Duration {
-    let batches = packets.div_ceil(MAX_BATCH as u32);
-    let (mut spent, mut timed, mut forwarded) = (Duration::ZERO, 0, 0);
-    for _ in 0..batches {
+    let mut forwarded = 0;
+    let batch = |_| {
         lane.fill(template, &mut *tuples);
         let start = Instant::now();
         forwarded += carry(lane);
-        let elapsed = start.elapsed();
-        if elapsed < PREEMPTED {
-            spent += elapsed;
-            timed += 1;
-        }
-    }
+        start.elapsed()
+    };
+    let mut batches: Vec<Duration> = (0..packets.div_ceil(MAX_BATCH as u32)).map(batch).collect();
     assert!(
         u64::from(forwarded) * 1000 >= u64::from(packets) * 999,
         "only {forwarded} of {packets} packets were forwarded"
     );
-    spent * batches / timed.max(1)
+    let middle = batches.len() / 2;
+    let median = *batches.select_nth_unstable(middle).1;
+    median.mul_f64(f64::from(packets) / MAX_BATCH as f64)
 }

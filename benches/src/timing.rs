@@ -35,3 +35,10 @@ pub fn ns_each<T>(count: u32, mut call: impl FnMut() -> T) -> f64 {
     }
     start.elapsed().as_secs_f64() * 1e9 / f64::from(count)
 }
+
+/// Microseconds that a call takes: the median of 21, for calls long enough to lose their core.
+pub fn median_us<T>(mut call: impl FnMut() -> T) -> f64 {
+    let mut calls: [f64; 21] = std::array::from_fn(|_| ns_each(1, &mut call) / 1000.0);
+    calls.sort_by(f64::total_cmp);
+    calls[10]
+}
