@@ -301,6 +301,38 @@ fn metrics_parse_and_every_family_has_help_and_type() {
 }
 
 #[test]
+fn a_flow_is_shown_by_its_ends_and_state() {
+    let (rig, folder) = node();
+    let balancer = start(&rig, &folder);
+    let _server = rig.serve(1).unwrap();
+    let curl = [
+        "--max-time",
+        "5",
+        "--retry",
+        "5",
+        "--retry-all-errors",
+        "-sf",
+        "http://203.0.113.10/",
+    ];
+    rig.ns("c1").run("curl", &curl).unwrap();
+    let begin = Instant::now();
+    let report = balancer.ask("flows").unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    let flow = &report["flows"][0];
+    assert_eq!(flow["vip"]["addr"], "203.0.113.10", "{report}");
+    assert_eq!(flow["client"], plan::client(1, 0).v4.to_string(), "{report}");
+    assert_eq!(flow["backend"], plan::backend(1).v4.to_string(), "{report}");
+    assert!(
+        flow["nat_port"]
+            .as_u64()
+            .is_some_and(|port| (16_384..30_000).contains(&port)),
+        "{report}"
+    );
+    let table = balancer.table("flows").unwrap();
+    assert!(table.contains("203.0.113.10:80/TCP"), "{table}");
+}
+
+#[test]
 fn a_broken_manifest_keeps_the_last_good_state_and_is_shown() {
     let (rig, folder) = node();
     let balancer = start(&rig, &folder);
