@@ -26,7 +26,7 @@ lint: packages ## rustfmt, clippy with warnings denied, cargo-deny where install
 	@.ci/lint
 
 fuzz: packages ## A short run of every fuzz target (FUZZ_SECONDS each, default 20; nightly and cargo-fuzz needed)
-	@.ci/fuzz
+	@.ci/fuzz || [ $$? -eq 77 ]
 
 packages: ## Install the system packages that are missing
 	@.ci/packages
