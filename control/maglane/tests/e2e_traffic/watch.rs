@@ -1,4 +1,4 @@
-//! Captures on both sides of the balancer, and its own counters held to their sum.
+//! Captures on both sides of the balancer and of direct answers, and its own counters held to their sum.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use crate::stage::{SOON, Stage};
 
-/// Captures at the switch ports that face the balancer: in its own namespace tcpdump sees nothing of what the
-/// program redirects.
+/// Captures at the switch ports that face the balancer (in its own namespace tcpdump sees nothing of what the
+/// program redirects) and at the one where direct answers reach the router.
 pub struct Sides {
     captures: Vec<Capture>,
 }
 
 impl Sides {
     pub fn start(stage: &Stage) -> Sides {
-        let ports = ["front-lb1", "back-lb1"];
+        let ports = ["front-lb1", "back-lb1", "back-r"];
         let capture = |port: &&str| {
             let file = stage.folder.path().join(format!("{port}.pcap"));
             stage.check(Capture::start(&stage.rig.ns("sw"), port, &file, ""))
@@ -43,7 +43,7 @@ impl Sides {
     }
 }
 
-/// What both captures hold together.
+/// What the captures hold together.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub frames: u64,
