@@ -64,8 +64,12 @@ pub struct Controller {
     dirty: BTreeSet<ObjectName>,
     services: BTreeMap<ObjectName, ServicePlan>,
     plan: Plan,
-    /// What the table was last made of.
+    /// What the table is made of, or the next one will be.
     ports: Vec<Arc<PlannedPort>>,
+    /// Something that decides about ports or steering is news.
+    moved: bool,
+    /// The table is not of `ports`.
+    stale: bool,
     generation: Generation,
     /// By worker.
     running: Vec<Generation>,
@@ -81,16 +85,25 @@ impl Controller {
             Generation(0) => Compiler::new(settings.compile.clone()),
             Generation(_) => Compiler::resume(settings.compile.clone(), resume.table, &resume.ports),
         };
+        let ports: Vec<_> = resume
+            .ports
+            .iter()
+            .map(|port| Arc::clone(&port.planned))
+            .collect();
+        let mut routes = RouteStore::new(settings.interfaces.clone());
+        routes.set_backends(backends_of(&ports));
         Controller {
             store: Store::default(),
-            routes: RouteStore::new(settings.interfaces.clone()),
+            routes,
             steering: Steering::new(resume.steered, &compiler),
             compiler,
             complaints: Complaints::default(),
             dirty: BTreeSet::new(),
             services: BTreeMap::new(),
             plan: Plan::default(),
-            ports: vec![],
+            ports,
+            moved: true,
+            stale: true,
             generation,
             running: vec![Generation(0); usize::from(settings.workers)],
             synced: BTreeSet::new(),
@@ -156,11 +169,15 @@ impl Controller {
             Event::SliceDeleted(name) => self.dirty.extend(self.store.delete_slice(&name)),
             Event::SourceSynced(source) => {
                 self.synced.insert(source);
+                self.moved = true;
                 self.catalog = None;
             }
             Event::SourceProblems { source, problems } => self.complaints.of_source(source, problems),
             Event::LinksRead(links) => routes.links_read(links),
-            Event::AddressesRead(addresses) => routes.addresses_read(addresses),
+            Event::AddressesRead(addresses) => {
+                routes.addresses_read(addresses);
+                self.moved = true;
+            }
             Event::RoutesRead(all) => routes.routes_read(all),
             Event::NeighborsRead(neighbors) => routes.neighbors_read(neighbors),
             Event::NeighborChanged(neighbor) => routes.neighbor_changed(neighbor),
@@ -169,10 +186,11 @@ impl Controller {
             Event::WorkerGeneration { worker, generation } => self.worker_runs(worker, generation),
             Event::Steered { revision } => {
                 self.steering.done(revision);
+                self.moved = true;
                 self.catalog = None;
             }
             Event::SteerFailed { revision, reason } => self.steering.failed(revision, reason),
-            Event::Tick => self.steering.retry(),
+            Event::Tick => self.moved |= self.steering.retry(),
         }
     }
 
@@ -183,6 +201,7 @@ impl Controller {
             .filter(|running| **running != generation)
         {
             *running = generation;
+            self.moved = true;
             self.catalog = None;
         }
     }
@@ -191,8 +210,11 @@ impl Controller {
         let mut effects = vec![];
         self.replan();
         if self.may_act() {
-            // First: what is un-steered here may still be in the table for a while, never the other way round.
-            effects.extend(self.steer().map(Effect::Steer));
+            if std::mem::take(&mut self.moved) {
+                // First: what is un-steered here may still be in the table for a while, never the other way round.
+                effects.extend(self.steer().map(Effect::Steer));
+                self.choose_ports();
+            }
             effects.extend(self.publish().map(Effect::Publish));
             let due = self.routes.due(now);
             if !due.is_empty() {
@@ -224,6 +246,7 @@ impl Controller {
             self.services.insert(name, plan);
         }
         self.plan = Plan::merge(self.services.values());
+        self.moved = true;
     }
 
     fn steer(&mut self) -> Option<SteerPlan> {
@@ -236,39 +259,38 @@ impl Controller {
         )
     }
 
-    fn publish(&mut self) -> Option<Generation> {
+    /// What the next table is made of: the plan, and what has left it but may still be steered.
+    fn choose_ports(&mut self) {
         let wanted: BTreeSet<Addr> = self.plan.ports.iter().map(|port| port.key.addr).collect();
         let leaving: BTreeSet<Addr> = self.steering.possible().difference(&wanted).copied().collect();
-        let retained: Vec<Arc<PlannedPort>> = self
-            .compiler
-            .ports()
-            .iter()
-            .filter(|port| leaving.contains(&port.planned.key.addr))
-            .map(|port| Arc::clone(&port.planned))
+        let held = self.compiler.ports().iter().map(|port| &port.planned);
+        let retained: Vec<_> = held
+            .filter(|port| leaving.contains(&port.key.addr))
+            .cloned()
             .collect();
         if leaving
             .iter()
             .any(|addr| retained.iter().all(|port| port.key.addr != *addr))
         {
             // Steered, but in no table that is known here: un-steering must be done first.
-            return None;
+            return;
         }
-        let ports: Vec<Arc<PlannedPort>> = self.plan.ports.iter().cloned().chain(retained).collect();
-        let same_ports = same_arcs(&ports, &self.ports);
-        if !same_ports {
-            let backends = ports
-                .iter()
-                .flat_map(|port| &port.backends)
-                .map(|backend| backend.addr);
-            self.routes.set_backends(Arc::new(backends.collect()));
+        let ports: Vec<_> = self.plan.ports.iter().cloned().chain(retained).collect();
+        if !same_arcs(&ports, &self.ports) {
+            self.ports = ports;
+            self.routes.set_backends(backends_of(&self.ports));
+            self.stale = true;
         }
+    }
+
+    fn publish(&mut self) -> Option<Generation> {
         let routes = self.routes.table();
-        if same_ports && self.generation != Generation(0) && Arc::ptr_eq(&routes, &self.table().routes) {
+        if !self.stale && Arc::ptr_eq(&routes, &self.compiler.table().routes) {
             return None;
         }
+        self.stale = false;
         self.generation = Generation(self.generation.0 + 1);
-        self.compiler.compile(&ports, &routes, self.generation);
-        self.ports = ports;
+        self.compiler.compile(&self.ports, &routes, self.generation);
         self.steering.published(&self.compiler, self.generation);
         self.catalog = None;
         Some(self.generation)
@@ -284,6 +306,11 @@ impl Controller {
         self.catalog = None;
         Some(Effect::Report { appeared, cleared })
     }
+}
+
+fn backends_of(ports: &[Arc<PlannedPort>]) -> Arc<BTreeSet<Addr>> {
+    let backends = ports.iter().flat_map(|port| &port.backends);
+    Arc::new(backends.map(|backend| backend.addr).collect())
 }
 
 fn same_arcs(a: &[Arc<PlannedPort>], b: &[Arc<PlannedPort>]) -> bool {

@@ -188,8 +188,9 @@ impl Steering {
         }
     }
 
-    pub fn retry(&mut self) {
-        self.resting = false;
+    /// A tick: says whether a failed plan may be sent again.
+    pub fn retry(&mut self) -> bool {
+        std::mem::take(&mut self.resting)
     }
 
     pub fn problem(&self) -> Option<Problem> {

@@ -495,6 +495,49 @@ fn four_hundred_ports_change_together_in_one_table() {
     );
 }
 
+/// Figures, not bounds. What a changed MAC, or nothing at all, costs beside ten thousand services.
+#[test]
+fn a_changed_mac_beside_ten_thousand_services() {
+    let mut wide = settings(1);
+    wide.compile.max_services = 20_000;
+    wide.compile.max_backends = 20_000;
+    let mut world = World::new(1);
+    world.controller = Controller::new(wide, Resume::default());
+    let mut events = vec![
+        Event::LinksRead(vec![link(2, "eth0")]),
+        Event::RoutesRead(vec![route("10.0.0.0/8", &[(2, None)])]),
+        Event::SourceSynced(Source::Kernel),
+        Event::SourceSynced(Source::Manifests),
+    ];
+    for n in 0..10_000u32 {
+        let (title, tail) = (format!("svc-{n}"), format!("{}.{}", n >> 8, n & 255));
+        let ends = vec![endpoint(&format!("10.1.{tail}"))];
+        events.push(Event::ServiceApplied(Box::new(
+            service(&title, &format!("203.1.{tail}")).build(),
+        )));
+        events.push(Event::SliceApplied(Box::new(slice(&title, &title, ends))));
+    }
+    world.tell(events);
+    world.settle();
+    assert_eq!(world.steered.len(), 10_000);
+    for (what, event) in [
+        (
+            "a changed MAC",
+            Event::NeighborChanged(neighbor(2, "10.1.0.1", 9)),
+        ),
+        ("a tick", Event::Tick),
+    ] {
+        let clock = std::time::Instant::now();
+        let effects = world.controller.step(event, world.now);
+        println!(
+            "{what} beside 10,000 services: {:?}, {} effects",
+            clock.elapsed(),
+            effects.len()
+        );
+        assert_eq!(world.controller.work(), Work::default());
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Apply {
