@@ -18,7 +18,13 @@ const BACKLOG: usize = 4;
 
 /// A peer as its source address tells it; the scope counts for link-local addresses only.
 type PeerKey = (IpAddr, u32);
-type Expected = Arc<Mutex<HashMap<PeerKey, mpsc::Sender<TcpStream>>>>;
+type Expected = Arc<Mutex<HashMap<PeerKey, Guest>>>;
+
+struct Guest {
+    peer: mpsc::Sender<TcpStream>,
+    /// The listening socket holds a key for this address.
+    keyed: bool,
+}
 
 fn key(address: SocketAddr) -> PeerKey {
     match address {
@@ -65,15 +71,21 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Expects connections of this peer from now on, signed where it has a key.
+    /// Expects connections of this peer from now on, signed where it has a key; replaces what was
+    /// expected of the same address before, its key included.
     pub fn expect(&self, link: &LinkSettings) -> io::Result<Incoming> {
-        let listening = SockRef::from(&*self.socket);
-        if link.password.is_some() {
-            set_md5(&*listening, link.peer.ip(), link.password.as_ref())?;
-        }
-        let (sender, connections) = mpsc::channel(BACKLOG);
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        expected.insert(key(link.peer), sender);
+        let was_keyed = expected.get(&key(link.peer)).is_some_and(|guest| guest.keyed);
+        let keyed = link.password.is_some();
+        if keyed || was_keyed {
+            set_md5(
+                &*SockRef::from(&*self.socket),
+                link.peer.ip(),
+                link.password.as_ref(),
+            )?;
+        }
+        let (peer, connections) = mpsc::channel(BACKLOG);
+        expected.insert(key(link.peer), Guest { peer, keyed });
         Ok(Incoming { connections })
     }
 }
@@ -96,12 +108,9 @@ async fn accept(socket: Arc<TcpListener>, expected: Expected) {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        let known = expected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key(from))
-            .cloned();
+        let expected = expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = expected.get(&key(from));
         // A stranger, a peer that is gone, or one whose task is drowning: the stream closes here.
-        drop(known.map(|peer| peer.try_send(stream)));
+        drop(known.map(|guest| guest.peer.try_send(stream)));
     }
 }

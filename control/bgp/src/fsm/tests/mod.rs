@@ -4,6 +4,7 @@ mod world;
 
 use std::net::Ipv4Addr;
 
+use maglane_shared::addr::Family;
 use proptest::prelude::*;
 
 use super::*;
