@@ -94,32 +94,26 @@ mod tests {
     use super::*;
     use crate::model::Setting;
     use crate::problem::Problem;
-    use crate::testing::{endpoint, service, slice};
+    use crate::testing::{endpoint, name, service, slice};
 
     #[test]
     fn only_what_changed_is_touched() {
         let mut store = Store::default();
         let web = service("web", "192.0.2.1").build();
-        assert_eq!(store.apply_service(web.clone()), [web.name.clone()]);
+        assert_eq!(store.apply_service(web.clone()), [name("web")]);
         assert_eq!(store.apply_service(web.clone()), []);
         let one = slice("web-1", "web", vec![endpoint("10.0.0.1")]);
-        assert_eq!(store.apply_slice(one.clone()), [web.name.clone()]);
+        assert_eq!(store.apply_slice(one.clone()), [name("web")]);
         assert_eq!(store.apply_slice(one.clone()), []);
         let moved = EndpointSliceSpec {
-            service: ObjectName::new("default", "other"),
+            service: name("other"),
             ..one.clone()
         };
-        assert_eq!(
-            store.apply_slice(moved),
-            [web.name.clone(), ObjectName::new("default", "other")]
-        );
+        assert_eq!(store.apply_slice(moved), [web.name.clone(), name("other")]);
         assert!(store.slices_of(&web.name).is_empty());
-        assert_eq!(
-            store.delete_slice(&one.name),
-            [ObjectName::new("default", "other")]
-        );
+        assert_eq!(store.delete_slice(&one.name), [name("other")]);
         assert_eq!(store.delete_slice(&one.name), []);
-        assert_eq!(store.delete_service(&web.name), [web.name.clone()]);
+        assert_eq!(store.delete_service(&web.name), [name("web")]);
         assert_eq!(store.delete_service(&web.name), []);
     }
 

@@ -43,9 +43,10 @@ impl Reader {
     fn news(&mut self) -> Vec<String> {
         let mut told = vec![];
         for event in self.library.news() {
-            match event {
-                Event::SourceProblems { problems, .. } => self.problems = problems,
-                event => told.push(summary(&event)),
+            if let Event::SourceProblems { problems, .. } = event {
+                self.problems = problems;
+            } else {
+                told.push(summary(&event));
             }
         }
         told

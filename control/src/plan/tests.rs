@@ -303,6 +303,8 @@ fn ports_that_come_out_the_same_are_the_same() {
     assert!(Arc::ptr_eq(&after.ports[0], &before.ports[1]));
 }
 
+type Ends = Vec<(String, Readiness)>;
+
 fn specs() -> impl Strategy<Value = (Vec<ServiceSpec>, Vec<EndpointSliceSpec>)> {
     let vip = prop_oneof!["192\\.0\\.2\\.[1-4]", "2001:db8::[1-4]"];
     let mode = prop::sample::select(ForwardingMode::ALL.to_vec());
@@ -332,7 +334,7 @@ fn specs() -> impl Strategy<Value = (Vec<ServiceSpec>, Vec<EndpointSliceSpec>)> 
         0..6,
     );
     let slices = prop::collection::vec(("[a-d]", ends, 80u16..82), 0..8).prop_map(|all| {
-        let make = |(at, (of, ends, number)): (usize, (String, Vec<(String, Readiness)>, u16))| {
+        let make = |(at, (of, ends, number)): (usize, (String, Ends, u16))| {
             let ends = ends.iter().map(|(a, readiness)| with(*readiness, a)).collect();
             let ports = Some(vec![slice_port("", "TCP", number)]);
             EndpointSliceSpec {
