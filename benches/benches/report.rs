@@ -28,20 +28,15 @@ const NAT: Plan = Plan {
 };
 
 /// Katran's XDP program (`perf/`, PERFORMANCE.md §1), ns a packet at 1, 64k, 1M flows and SYN; measured on an
-/// AMD EPYC at 2.45 GHz, not on this machine.
+/// AMD EPYC at 2.45 GHz: no verdict on P4 comes of it unless this is that machine.
 const KATRAN: [f64; 4] = [163.0, 422.0, 492.0, 1000.0];
 
 fn main() {
     let ipip = [1, 1 << 16, 1 << 20].map(known_flows);
     let new = new_flows();
     for (figure, katran) in ipip.into_iter().chain([new]).zip(KATRAN) {
-        line(
-            "P4",
-            "Katran's program (elsewhere) / ipip",
-            &[katran, figure],
-            katran / figure,
-            AtLeast(8.0),
-        );
+        let what = "Katran's program, on another machine / ipip (goal: 8)";
+        line("P4", what, &[katran, figure], katran / figure, Goal::Known);
     }
     growth();
     maglev();

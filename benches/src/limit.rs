@@ -156,8 +156,9 @@ impl Limit {
             }
         }
         let backend = u32::from(self.maglev.lookup(FlowHash(seen.hash)).unwrap_or(0));
-        let places = (0..PROBES).map(|probe| (seen.hash as usize + probe) & mask);
-        let place = places.min_by_key(|&at| self.slots[at].used).unwrap_or(0);
+        let mut places = (0..PROBES).map(|probe| (seen.hash as usize + probe) & mask);
+        let free = places.find(|&at| !self.slots[at].used);
+        let place = free.unwrap_or(seen.hash as usize & mask);
         self.slots[place] = Slot {
             key: seen.key,
             backend,
