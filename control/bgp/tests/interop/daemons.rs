@@ -97,7 +97,8 @@ impl<'a> Router<'a> {
         let commands = match self.kind {
             Kind::Frr => {
                 std::fs::write(file("zebra.conf"), "").expect("a configuration");
-                let common = format!("-u root -g root -z {} --vty_socket {}", file("zserv"), file(""));
+                super::rig::run(&format!("chown -R frr {}", file("")));
+                let common = format!("-u frr -g frr -z {} --vty_socket {}", file("zserv"), file(""));
                 vec![
                     format!(
                         "/usr/lib/frr/zebra {common} -f {} -i {}",
@@ -123,7 +124,8 @@ impl<'a> Router<'a> {
                 file("conf")
             )],
             Kind::Openbgpd => {
-                super::rig::run(&format!("chmod 600 {}", file("conf")));
+                // Its children chroot there; the package leaves making it to systemd.
+                super::rig::run(&format!("mkdir -p /run/openbgpd; chmod 600 {}", file("conf")));
                 vec![format!("{} -d -f {}", self.kind.program(), file("conf"))]
             }
         };
