@@ -127,34 +127,48 @@ impl Known {
     }
 }
 
-/// New flows: every packet a SYN of a flow that nobody knows, into a table with room.
+/// New flows: every packet a SYN of a flow that nobody knows, into a table at most half full.
 #[derive(Debug)]
 pub struct Newcomers {
     scene: Scene,
+    forwarder: Forwarder,
     lane: Lane,
+    order: Order,
+    room: usize,
 }
 
 impl Newcomers {
     pub fn new(plan: Plan) -> Self {
+        let scene = Scene::new(plan);
+        let forwarder = scene.forwarder(0);
+        let (lane, order) = (Lane::default(), Order::new(1 << 30));
         Newcomers {
-            scene: Scene::new(plan),
-            lane: Lane::default(),
+            room: plan.capacity / 2,
+            scene,
+            forwarder,
+            lane,
+            order,
         }
     }
 
-    /// At most half of the plan's capacity.
+    /// At most half of the plan's capacity at a time. A new table, when one is due, is off the clock.
     pub fn carry(&mut self, packets: u32) -> Duration {
-        let mut forwarder = self.scene.forwarder(0);
-        let services = self.scene.plan.services;
-        let table = &self.scene.table;
-        let mut tuples = Order::new(1 << 30).map(|flow| client(flow, services));
-        lane::time(
-            &mut self.lane,
-            &Template::new(Kind::Syn),
-            &mut tuples,
-            packets,
-            |lane| lane.forward(&mut forwarder, table, MAX_BATCH, Tick(1)),
-        )
+        let batches = (packets as usize).next_multiple_of(MAX_BATCH);
+        if self.room < batches {
+            *self = Self::new(self.scene.plan);
+        }
+        self.room = self.room.saturating_sub(batches);
+        let Newcomers {
+            scene,
+            forwarder,
+            lane,
+            order,
+            ..
+        } = self;
+        let mut tuples = order.map(|flow| client(flow, scene.plan.services));
+        lane::time(lane, &Template::new(Kind::Syn), &mut tuples, packets, |lane| {
+            lane.forward(forwarder, &scene.table, MAX_BATCH, Tick(1))
+        })
     }
 }
 
