@@ -160,6 +160,41 @@ impl Matrix {
         speaker.stop();
     }
 
+    /// Everything either side says, as tshark reads it: nothing malformed.
+    fn decoded(&self, rig: &Rig) {
+        let capture = rig.file("capture.pcapng");
+        let watching = rig.capture(&capture);
+        let router = Router::start(self.kind, rig, Variant::Plain);
+        let speaker = start(rig, session(90, Opening::Active), link(Variant::Plain));
+        up(&speaker, 1);
+        learned(&router, VIP_V6);
+        speaker.order(Command::Routes {
+            revision: 2,
+            routes: Routes::new(),
+        });
+        forgotten(&router, VIP);
+        speaker.order(Command::Stop(StopReason::Shutdown("bye".into())));
+        speaker.stop();
+        let updates =
+            format!("tshark -r {capture} -Y 'bgp.type == 2 && ip.src == {OURS}' 2>/dev/null | wc -l");
+        eventually("our last word in the capture", || {
+            let ends = run(&format!(
+                "tshark -r {capture} -Y 'bgp.type == 3 && ip.src == {OURS}' 2>/dev/null"
+            ));
+            if ends.contains("NOTIFICATION") {
+                Ok(())
+            } else {
+                Err(ends)
+            }
+        });
+        drop(watching);
+        assert_ne!(run(&updates).trim(), "0");
+        let bad = run(&format!(
+            "tshark -r {capture} -Y 'bgp && (_ws.malformed || _ws.expert.severity == error)' 2>/dev/null"
+        ));
+        assert!(bad.is_empty(), "{bad}");
+    }
+
     fn wrong_key(&self, rig: &Rig) {
         let _router = Router::start(self.kind, rig, Variant::Md5);
         for password in [None, Password::new("guess").ok()] {
@@ -296,6 +331,11 @@ fn matrix(kind: Kind) {
         return matrix.say("all", &format!("skipped: {} is not installed", kind.program()));
     }
     matrix.case("session, routes, withdraw, drain", |rig| matrix.routes(rig));
+    if Path::new("/usr/bin/tshark").exists() {
+        matrix.case("decoded by tshark", |rig| matrix.decoded(rig));
+    } else {
+        matrix.say("decoded by tshark", "skipped: tshark is not installed");
+    }
     matrix.case("GTSM", |rig| matrix.established(rig, Variant::Gtsm));
     matrix.case("TCP MD5, right key", |rig| matrix.established(rig, Variant::Md5));
     matrix.case("TCP MD5, no key and a wrong one", |rig| matrix.wrong_key(rig));

@@ -87,6 +87,41 @@ impl Rig {
         self.folder.join(name).display().to_string()
     }
 
+    /// Captures what crosses our end of the link, from when this returns until the result is dropped.
+    pub fn capture(&self, file: &str) -> Capture {
+        let log = self.file("tshark.log");
+        let errors = File::create(&log).expect("a log file");
+        let process = Command::new("ip")
+            .args([
+                "netns",
+                "exec",
+                &self.ours,
+                "tshark",
+                "-q",
+                "-i",
+                "mgl0",
+                "-f",
+                "tcp port 179",
+                "-w",
+                file,
+            ])
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .expect("tshark");
+        let capture = Capture(process);
+        eventually("tshark capturing", || {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let begun = std::fs::metadata(file).is_ok_and(|found| found.len() > 0);
+            if said.contains("Capture started") || begun {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        });
+        capture
+    }
+
     pub fn in_router(&self, command: &str) -> String {
         run(&format!("timeout 10 ip netns exec {} {command}", self.router))
     }
@@ -102,6 +137,16 @@ impl Rig {
             .stderr(errors)
             .spawn()
             .expect("a daemon")
+    }
+}
+
+/// A running tshark.
+pub struct Capture(Child);
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
