@@ -10,7 +10,7 @@ use maglane_perf::rig::plan;
 use crate::checks::{datagrams, iperf_both, long_download, pages, ping, time_to_live};
 use crate::clients::{connects, download, load};
 use crate::stage::{Stage, family, iperf as iperf_service, may_run, say, web};
-use crate::watch::{Sides, balanced, received};
+use crate::watch::{Sides, balanced, conserved, received};
 
 const VIP: u8 = 10;
 pub const IPERF_VIP: u8 = 20;
@@ -22,28 +22,33 @@ fn nat() {
     own_traffic(&stage);
     hairpin(&stage);
     balanced(&stage);
+    conserved(stage);
 }
 
 #[test]
 fn dnat() {
-    exercise("dnat");
+    let Some(stage) = exercise("dnat") else { return };
+    conserved(stage);
 }
 
 #[test]
 fn l2_dsr() {
-    exercise("l2-dsr");
+    let Some(stage) = exercise("l2-dsr") else { return };
+    conserved(stage);
 }
 
 #[test]
 fn ipip() {
     let Some(stage) = exercise("ipip") else { return };
     mixed_families(&stage, "ipip");
+    conserved(stage);
 }
 
 #[test]
 fn gue() {
     let Some(stage) = exercise("gue") else { return };
     mixed_families(&stage, "gue");
+    conserved(stage);
 }
 
 /// What every mode must carry. `None` when not root.

@@ -7,7 +7,7 @@ use maglane_perf::check::{Summary, check_file};
 use maglane_perf::wait::wait_until;
 use serde_json::Value;
 
-use crate::stage::{SOON, Stage};
+use crate::stage::{SOON, Stage, say};
 
 /// Captures at the switch ports that face the balancer (in its own namespace tcpdump sees nothing of what the
 /// program redirects) and at the one where direct answers reach the router.
@@ -91,6 +91,18 @@ pub fn balanced(stage: &Stage) -> u64 {
     stage
         .check(outcome.map_err(|error| format!("{error}: received {} but accounted for {}", last.0, last.1)));
     last.0
+}
+
+/// Stops the balancer, which then counts its packet buffers: every one must be back in its place.
+#[track_caller]
+pub fn conserved(mut stage: Stage) {
+    let balancer = stage.balancer.take().ok_or("no balancer runs");
+    let end = stage.check(balancer).guard.stop(SOON);
+    let end = stage.check(end.ok_or("the balancer did not end"));
+    let words = end.stderr.join("\n");
+    let told = words.contains("stopped after") && !words.contains("astray");
+    assert!(end.status.success() && told, "{}: {words}", end.status);
+    say("ok stopped with every packet buffer in its place");
 }
 
 /// Packets a worker received, by worker.
