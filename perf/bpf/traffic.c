@@ -28,6 +28,7 @@ struct blast {
 	__u64 start;	// ns, set by the first packet
 	__u64 sent;
 	__u64 over;	// 1 when a limit is met
+	__u64 forgiven; // packets that came due while we were kept from sending
 };
 
 struct {
@@ -93,10 +94,13 @@ static __always_inline __u32 due(struct blast *b)
 		return 0;
 	}
 	if (b->rate) {
-		__u64 owed = (now - b->start) * b->rate / 1000000000;
+		__u64 owed = (now - b->start) * b->rate / 1000000000 - b->forgiven;
 		budget = owed > b->sent ? owed - b->sent : 0;
-		if (budget > PACED)
+		if (budget > PACED) {
+			// Catching up after a lost core would be a burst at full speed, and its losses our fault.
+			b->forgiven += budget - PACED;
 			budget = PACED;
+		}
 	}
 	if (b->packets && budget > b->packets - b->sent)
 		budget = b->packets - b->sent;

@@ -9,8 +9,8 @@ use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp};
 use super::frame::{MAX_FLOWS, Packet};
 use super::{Limit, OBJECT, Sent, interface_index};
 
-/// `struct blast` in bpf/traffic.c: 80 bytes of header, four 32-bit words, six 64-bit words.
-const SETTINGS: usize = 80 + 16 + 48;
+/// `struct blast` in bpf/traffic.c: 80 bytes of header, four 32-bit words, seven 64-bit words.
+const SETTINGS: usize = 80 + 16 + 56;
 const SENT_AT: usize = 80 + 16 + 32;
 const OVER_AT: usize = SENT_AT + 8;
 /// Frames the kernel takes from its page pool at once.

@@ -1,8 +1,9 @@
-//! How many packets are due: a rate kept on average, in bursts no longer than a batch. Pure.
+//! How many packets are due: a rate kept in bursts no longer than a batch; what could not be sent in time is
+//! forgiven, since catching up would be a burst at full speed. Pure.
 
 use std::time::Duration;
 
-/// Counts what was sent against what is due.
+/// Counts what was sent, or forgiven, against what is due.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     rate: u64,
@@ -19,12 +20,14 @@ impl Pace {
 
     /// Packets due at `elapsed` since the start.
     #[must_use]
-    pub fn due(&self, elapsed: Duration) -> u64 {
+    pub fn due(&mut self, elapsed: Duration) -> u64 {
         if self.rate == 0 {
             return self.batch;
         }
         let owed = (elapsed.as_secs_f64() * self.rate as f64) as u64;
-        owed.saturating_sub(self.sent).min(self.batch)
+        let due = owed.saturating_sub(self.sent);
+        self.sent += due.saturating_sub(self.batch);
+        due.min(self.batch)
     }
 
     pub fn sent(&mut self, packets: u64) {
@@ -44,6 +47,8 @@ mod tests {
         pace.sent(10);
         assert_eq!(pace.due(Duration::from_millis(10)), 0);
         assert_eq!(pace.due(Duration::from_secs(5)), 64);
+        pace.sent(64);
+        assert_eq!(pace.due(Duration::from_secs(5)), 0);
         assert_eq!(Pace::new(0, 64).due(Duration::ZERO), 64);
     }
 }
