@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use maglane_shared::flow::HashKey;
-use maglane_shared::maglev::{MAX_ROWS, MaglevTable, Member};
+use maglane_shared::maglev::{MaglevTable, Member};
 
 #[derive(Debug)]
 pub(super) struct MaglevTables {
@@ -26,7 +26,7 @@ impl MaglevTables {
     pub fn new(key: HashKey, size: Option<u32>) -> MaglevTables {
         MaglevTables {
             key,
-            size: size.map(|size| size.min(MAX_ROWS)),
+            size,
             by_members: HashMap::new(),
             prune_at: 64,
         }

@@ -74,9 +74,9 @@ pub(super) fn manifests(dir: PathBuf) -> Result<PathBuf, SettingsError> {
 pub(super) fn maglev(size: AutoOr<u32>) -> Result<Option<u32>, SettingsError> {
     match size {
         AutoOr::Auto => Ok(None),
-        AutoOr::Fixed(rows) if is_prime(rows) && rows <= 2_000_003 => Ok(Some(rows)),
+        AutoOr::Fixed(rows) if is_prime(rows) && rows <= maglev::MAX_ROWS => Ok(Some(rows)),
         AutoOr::Fixed(rows) => {
-            let remedy = format!("write auto or a prime up to 2000003, such as {:?}", maglev::SIZES);
+            let remedy = format!("write auto or a prime such as one of {:?}", maglev::SIZES);
             Err(SettingsError::new(
                 "--maglev-table-size",
                 rows,

@@ -282,6 +282,11 @@ mod tests {
             (&["--frames", "1000"], "--frames", "1000"),
             (&["--chunk-size", "1500"], "--chunk-size", "1500"),
             (&["--maglev-table-size", "1000"], "--maglev-table-size", "1000"),
+            (
+                &["--maglev-table-size", "655373"],
+                "--maglev-table-size",
+                "655373",
+            ),
             (&["--snat-address", "127.0.0.1"], "--snat-address", "127.0.0.1"),
             (
                 &["--snat-address", "10.0.0.1,10.0.0.1"],
