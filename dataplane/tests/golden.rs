@@ -21,11 +21,7 @@ use support::run::{Timed, read_pcap, run, to_pcap};
 use support::table::Setup;
 
 /// Reasons that arise outside the pipeline; tests of the worker have these names.
-const OF_THE_WORKER: [DropReason; 3] = [
-    DropReason::PortUnknown,
-    DropReason::TxRingFull,
-    DropReason::NoFrame,
-];
+const OF_THE_WORKER: [DropReason; 2] = [DropReason::PortUnknown, DropReason::TxRingFull];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")

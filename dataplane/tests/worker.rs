@@ -14,11 +14,12 @@ use std::time::Instant;
 
 use common::{CLIENTS, Service, config, mac_of};
 use maglane_dataplane::config::{Config, Wait};
+use maglane_dataplane::queue::Queue;
 use maglane_dataplane::queue::mem::MemQueue;
 use maglane_dataplane::worker::Watch;
 use maglane_dataplane::{Forwarder, NatReturns, Worker};
 use maglane_shared::addr::{Addr, Protocol};
-use maglane_shared::counters::{Counters, Vitals};
+use maglane_shared::counters::{CENSUS_MS, Counters, DropReason, Vitals};
 use maglane_shared::facts::{DumpItem, Facts};
 use maglane_shared::publish::{Publisher, channel};
 use maglane_shared::service::{BackendState, ForwardingMode};
@@ -39,6 +40,17 @@ fn rig(
     frames: usize,
     table: &Arc<ForwardingTable>,
 ) -> (Vec<Rig>, Publisher<ForwardingTable>) {
+    with_ports(config, count, frames, table, 2)
+}
+
+/// As [`rig`], with queues on the first `ports` interfaces only.
+fn with_ports(
+    config: &Config,
+    count: u16,
+    frames: usize,
+    table: &Arc<ForwardingTable>,
+    ports: u8,
+) -> (Vec<Rig>, Publisher<ForwardingTable>) {
     let returns = Arc::new(NatReturns::new(config.flow_table_size * usize::from(count)));
     let (publisher, readers) = channel(table, usize::from(count));
     let origin = Instant::now();
@@ -50,7 +62,7 @@ fn rig(
         };
         let (c, f) = (Arc::clone(&watch.counters), Arc::clone(&watch.facts));
         let forwarder = Forwarder::new(config, index, Arc::clone(&returns), c, f);
-        let queue = MemQueue::new(2, frames);
+        let queue = MemQueue::new(ports, frames);
         let worker = Worker::new(queue, forwarder, reader, watch.clone(), config.poll, origin);
         Rig { worker, watch }
     });
@@ -104,9 +116,61 @@ fn assert_conserved(rig: &mut Rig, frames: usize) {
     assert_eq!(counters.rx_packets.get(), ended);
     assert!(counters.replies.get() <= counters.tx_packets.get());
     let queue = rig.worker.queue_mut();
-    assert_eq!(queue.held_by_worker(), 0);
+    assert_eq!(queue.census().held, 0);
     while queue.collect(|_, _| ()).is_some() {}
     assert_eq!((queue.census().sum(), queue.census().free), (frames, frames));
+}
+
+/// A backend behind an interface that this worker has no socket for.
+#[test]
+fn port_unknown() {
+    let table = Arc::new(common::table(1, &services()));
+    let (mut rigs, _publisher) = with_ports(&config(), 1, 16, &table, 1);
+    let rig = &mut rigs[0];
+    let syn = tcp("203.0.113.1:40000", VIP, "S").bytes();
+    assert!(rig.worker.queue_mut().deliver(CLIENTS, &syn));
+    assert_eq!(rig.worker.turn(), 1);
+    assert_eq!(
+        rig.watch.counters.drops[DropReason::PortUnknown as usize].get(),
+        1
+    );
+    assert_conserved(rig, 16);
+}
+
+#[test]
+fn tx_ring_full() {
+    let table = Arc::new(common::table(1, &services()));
+    let (mut rigs, _publisher) = rig(&config(), 1, 16, &table);
+    let rig = &mut rigs[0];
+    rig.worker.queue_mut().limit_transmit(3);
+    for client in 0..10 {
+        let syn = tcp(&format!("203.0.113.1:{}", 40_000 + client), VIP, "S").bytes();
+        assert!(rig.worker.queue_mut().deliver(CLIENTS, &syn));
+    }
+    assert_eq!(rig.worker.turn(), 10);
+    assert_eq!(rig.watch.counters.tx_packets.get(), 3);
+    assert_eq!(rig.watch.counters.drops[DropReason::TxRingFull as usize].get(), 7);
+    assert_conserved(rig, 16);
+}
+
+/// Invariant 5 as the metrics show it.
+#[test]
+fn the_places_of_all_frames_add_up() {
+    let table = Arc::new(common::table(1, &services()));
+    let (mut rigs, _publisher) = rig(&config(), 1, 16, &table);
+    let rig = &mut rigs[0];
+    let syn = tcp("203.0.113.1:40000", VIP, "S").bytes();
+    assert!(rig.worker.queue_mut().deliver(CLIENTS, &syn));
+    let counted = || rig.watch.counters.frames.iter().map(|c| c.get()).sum::<u64>();
+    let start = Instant::now();
+    while counted() == 0 {
+        rig.worker.turn();
+        assert!(
+            start.elapsed().as_millis() < 100 * u128::from(CENSUS_MS),
+            "no census"
+        );
+    }
+    assert_eq!(counted(), 16);
 }
 
 #[test]

@@ -99,7 +99,7 @@ drop_reasons! {
     IcmpTypeIgnored "icmp_type_ignored" "An ICMP message that a virtual address does not answer or carry."
     IcmpUnknownFlow "icmp_unknown_flow" "An ICMP error about a flow that is not ours."
     IcmpRateLimited "icmp_rate_limited" "An ICMP message not sent or answered because its rate limit was reached."
-    TtlExceeded "ttl_exceeded" "TTL or hop limit ran out here; answered with time exceeded."
+    TtlExceeded "ttl_exceeded" "TTL or hop limit ran out here in a packet that may not be answered; answered ones count as replies."
     VipUnknownPort "vip_unknown_port" "A virtual address, but no service on this port."
     NoBackend "no_backend" "The service has no usable backend."
     FamilyMismatch "family_mismatch" "The backend's address family cannot be reached in this forwarding mode."
@@ -108,15 +108,58 @@ drop_reasons! {
     NatReturnUnknown "nat_return_unknown" "A reply to a translated flow that is not (or no longer) known."
     FragmentUnknown "fragment_unknown" "A later fragment whose first fragment was not seen."
     FragmentInvalid "fragment_invalid" "A first fragment too short to hold its transport header, or an overlapping one."
-    TooBig "too_big" "Larger than the path's MTU; answered with fragmentation needed or packet too big."
+    TooBig "too_big" "Larger than the path's MTU in a packet that may not be answered; answered ones count as replies."
     TooBigFragmentable "too_big_fragmentable" "Larger than the path's MTU without the don't-fragment bit; Maglane does not fragment."
     NoHeadroom "no_headroom" "No room in front of the packet for the outer headers."
     NoRoute "no_route" "The kernel has no route to the destination through a served interface."
     NextHopUnresolved "next_hop_unresolved" "The next hop's MAC address is not known yet."
     PortUnknown "port_unknown" "The next hop is on an interface this worker has no socket for."
     TxRingFull "tx_ring_full" "The interface did not take the packet: its transmit ring stayed full."
-    NoFrame "no_frame" "No free frame for an answer."
 }
+
+/// Where a packet buffer can be. The places add up to all buffers, always (invariant 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FramePlace {
+    /// On the worker's free list.
+    Free,
+    /// Given to the kernel to receive into.
+    Fill,
+    /// Received, not yet taken.
+    Rx,
+    /// Given to the kernel to send.
+    Tx,
+    /// Sent, not yet taken back.
+    Completion,
+    /// In the worker's hands.
+    Held,
+}
+
+impl FramePlace {
+    pub const ALL: [FramePlace; 6] = [
+        FramePlace::Free,
+        FramePlace::Fill,
+        FramePlace::Rx,
+        FramePlace::Tx,
+        FramePlace::Completion,
+        FramePlace::Held,
+    ];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            FramePlace::Free => "free",
+            FramePlace::Fill => "fill",
+            FramePlace::Rx => "rx",
+            FramePlace::Tx => "tx",
+            FramePlace::Completion => "completion",
+            FramePlace::Held => "held",
+        }
+    }
+}
+
+/// Milliseconds between two counts of the packet buffers.
+pub const CENSUS_MS: u32 = 100;
 
 /// Packets, bytes and flows of one service or one backend on one worker.
 #[derive(Debug, Default)]
@@ -152,8 +195,12 @@ pub struct Counters {
     pub busy_turns: Counter,
     pub idle_turns: Counter,
     pub sleeps: Counter,
-    /// Longest time between two turns since last read, in microseconds.
+    /// Longest time between two turns since the start, in microseconds.
     pub longest_gap_us: Counter,
+    /// Packet buffers by where they are, as of the last census (every [`CENSUS_MS`]); see [`FramePlace`].
+    pub frames: [Counter; FramePlace::ALL.len()],
+    /// Descriptors from the kernel that named a buffer it did not hold.
+    pub bad_descriptors: Counter,
     /// Batches by size: 1, 2-3, 4-7, ... 64 and more.
     pub batch_sizes: [Counter; 8],
     /// By [`ServiceId::slot`].
@@ -184,6 +231,8 @@ impl Counters {
             idle_turns: Counter::default(),
             sleeps: Counter::default(),
             longest_gap_us: Counter::default(),
+            frames: std::array::from_fn(|_| Counter::default()),
+            bad_descriptors: Counter::default(),
             batch_sizes: std::array::from_fn(|_| Counter::default()),
             services: stats(services),
             backends: stats(backends),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use maglane_shared::counters::{Counters, DropReason};
+use maglane_shared::counters::{Counters, DropReason, FramePlace};
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::encode::{Labels, counter, gauge};
@@ -12,7 +12,7 @@ use super::{Scrape, SocketFigures, WorkerFigures};
 type Family<S> = (&'static str, &'static str, fn(&S) -> u64);
 
 #[rustfmt::skip]
-const COUNTERS: [Family<Counters>; 12] = [
+const COUNTERS: [Family<Counters>; 13] = [
     ("rx_packets", "Frames received", |c| c.rx_packets.get()),
     ("rx_bytes", "Bytes received", |c| c.rx_bytes.get()),
     ("tx_packets", "Frames handed to a transmit ring", |c| c.tx_packets.get()),
@@ -24,6 +24,7 @@ const COUNTERS: [Family<Counters>; 12] = [
     ("flow_inserts", "Flows remembered", |c| c.flow_inserts.get()),
     ("flow_evictions", "Flows forgotten to make room", |c| c.flow_evictions.get()),
     ("flow_expirations", "Flows forgotten because they were idle", |c| c.flow_expirations.get()),
+    ("bad_descriptors", "Descriptors that named a packet buffer the kernel did not hold", |c| c.bad_descriptors.get()),
     ("sleeps", "Times the worker slept for want of packets", |c| c.sleeps.get()),
 ];
 
@@ -73,6 +74,15 @@ impl Scrape {
         )?;
         let runs = self.each(|w| w.vitals.generation().0 as f64);
         gauge(out, "worker_table_generation", "Table that the worker runs", runs)?;
+        let frames = self.by(|worker| {
+            let count = |place: &FramePlace| worker.counters.frames[*place as usize].get();
+            let label = |place: &FramePlace| vec![("place", place.label().to_owned())];
+            FramePlace::ALL
+                .iter()
+                .map(|place| (label(place), count(place)))
+                .collect()
+        });
+        gauge(out, "worker_frames", "Packet buffers, by where they are", frames)?;
         self.turns(out)
     }
 

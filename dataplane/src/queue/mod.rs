@@ -9,7 +9,7 @@ mod xdp;
 use std::time::Duration;
 
 use maglane_shared::next_hop::PortIndex;
-pub use maglane_xsk::{Frame, Received};
+pub use maglane_xsk::{Frame, FrameCensus, Received};
 
 /// One worker's side of the network. Nothing here allocates, locks or logs; `receive`, `transmit` and
 /// `flush` make system calls per batch at most.
@@ -35,4 +35,10 @@ pub trait Queue {
 
     /// Sleeps until a frame waits, at most `timeout`.
     fn wait(&mut self, timeout: Duration);
+
+    /// Where every frame is.
+    fn census(&self) -> FrameCensus;
+
+    /// Descriptors so far that named a frame the kernel did not hold.
+    fn bad_descriptors(&self) -> u64;
 }

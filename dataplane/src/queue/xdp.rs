@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use maglane_shared::next_hop::PortIndex;
-use maglane_xsk::{Frame, PortId, QueueSet, Received};
+use maglane_xsk::{Frame, FrameCensus, PortId, QueueSet, Received};
 
 use super::Queue;
 
@@ -45,5 +45,13 @@ impl Queue for QueueSet {
 
     fn wait(&mut self, timeout: Duration) {
         QueueSet::wait(self, timeout);
+    }
+
+    fn census(&self) -> FrameCensus {
+        QueueSet::census(self)
+    }
+
+    fn bad_descriptors(&self) -> u64 {
+        self.stats().map(|port| port.bad_descriptors).sum()
     }
 }

@@ -10,7 +10,7 @@ mod dump;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use maglane_shared::counters::{Counters, Vitals};
+use maglane_shared::counters::{CENSUS_MS, Counters, FramePlace, Vitals};
 use maglane_shared::facts::Facts;
 use maglane_shared::publish::{Reader, Refresh};
 use maglane_shared::table::ForwardingTable;
@@ -54,6 +54,7 @@ struct Clock {
     /// Start of the turn, or the end of the sleep before it.
     turn: Instant,
     last_packet: Instant,
+    last_census: Tick,
 }
 
 impl<Q: Queue> Worker<Q> {
@@ -80,6 +81,7 @@ impl<Q: Queue> Worker<Q> {
                 origin,
                 turn: origin,
                 last_packet: origin,
+                last_census: Tick(0),
             },
             received: Vec::with_capacity(MAX_BATCH),
             dump,
@@ -116,6 +118,10 @@ impl<Q: Queue> Worker<Q> {
         self.queue.flush();
         self.forwarder.sweep(now);
         self.dump.serve(&self.forwarder, &self.watch.facts, now);
+        if now.since(self.clock.last_census) >= CENSUS_MS {
+            self.clock.last_census = now;
+            self.count_frames();
+        }
         count
     }
 
@@ -139,6 +145,24 @@ impl<Q: Queue> Worker<Q> {
         if let Some(table) = self.tables.get() {
             self.watch.vitals.run(table.generation);
         }
+    }
+
+    /// Shows where every frame is (invariant 5), for the metrics.
+    fn count_frames(&self) {
+        let census = self.queue.census();
+        let counters = &self.watch.counters;
+        for place in FramePlace::ALL {
+            let count = match place {
+                FramePlace::Free => census.free,
+                FramePlace::Fill => census.fill,
+                FramePlace::Rx => census.rx,
+                FramePlace::Tx => census.tx,
+                FramePlace::Completion => census.completion,
+                FramePlace::Held => census.held,
+            };
+            counters.frames[place as usize].set(count as u64);
+        }
+        counters.bad_descriptors.set(self.queue.bad_descriptors());
     }
 
     fn count_turn(&mut self, count: usize) {
