@@ -1,6 +1,6 @@
 //! What is served, as one immutable value: the metrics page and the admin socket read it at their own pace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use maglane_shared::addr::Addr;
@@ -22,7 +22,8 @@ pub struct Catalog {
     pub ports: Arc<[CompiledPort]>,
     pub steered: BTreeSet<Addr>,
     pub problems: Vec<Problem>,
-    pub synced: BTreeSet<Source>,
+    /// Has it told all it had?
+    pub sources: BTreeMap<Source, bool>,
 }
 
 impl Catalog {

@@ -16,7 +16,7 @@ pub enum Effect {
     Publish(Generation),
     /// Make every interface steer exactly this, then answer [`crate::event::Event::Steered`] (or `SteerFailed`).
     Steer(SteerPlan),
-    /// Make the kernel resolve these, or confirm what it has ([`crate::netlink::Netlink::resolve`]).
+    /// Put these questions to the kernel ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
     /// Problems that are new, and those that are gone.
     Report {
@@ -33,6 +33,19 @@ pub struct NeighborRef {
     /// The kernel's index of that interface.
     pub interface: u32,
     pub addr: Addr,
+    pub question: Question,
+}
+
+/// What the kernel is to ask for a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Question {
+    /// Nothing is known: who has the address?
+    Resolve,
+    /// A MAC address is known: is it still there?
+    Confirm,
+    /// The MAC address known does not answer: who has the address now?
+    Anew,
 }
 
 /// Inclusive range of ports.

@@ -1,11 +1,13 @@
 //! Everything that can make the controller act, as values: recorded, they replay a bad day.
 
+use std::fmt;
+
 use maglane_shared::addr::Addr;
 use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{EndpointSliceSpec, ObjectName, ServiceSpec};
+use crate::model::{ClusterId, EndpointSliceSpec, NodeSpec, ObjectName, ServiceSpec};
 use crate::problem::Problem;
 use crate::routes::{Link, Neighbor, Route};
 
@@ -15,15 +17,16 @@ use crate::routes::{Link, Neighbor, Route};
 pub enum Source {
     Manifests,
     Kernel,
+    Cluster(ClusterId),
 }
 
-impl Source {
-    pub const ALL: [Source; 2] = [Source::Manifests, Source::Kernel];
-
-    pub const fn name(self) -> &'static str {
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Manifests => "manifests",
-            Source::Kernel => "kernel",
+            Source::Manifests => f.write_str("manifests"),
+            Source::Kernel => f.write_str("kernel"),
+            Source::Cluster(ClusterId::OWN) => f.write_str("kubernetes"),
+            Source::Cluster(ClusterId(number)) => write!(f, "cluster-{number}"),
         }
     }
 }
@@ -35,6 +38,8 @@ pub enum Event {
     ServiceDeleted(ObjectName),
     SliceApplied(Box<EndpointSliceSpec>),
     SliceDeleted(ObjectName),
+    NodeApplied(Box<NodeSpec>),
+    NodeDeleted(ObjectName),
     /// The source has told all it had at its start.
     SourceSynced(Source),
     /// All that is wrong at the source now; takes the place of what it said before.

@@ -8,13 +8,14 @@
 //! ```
 //!
 //! `store`, `plan`, `compile`, `routes` and `step` read no clock, open no file and do not log. Kubernetes types
-//! stop at `manifest`, netlink types at `netlink`.
+//! stop at `convert` and its callers, netlink types at `netlink`.
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod catalog;
 pub mod compile;
+mod convert;
 pub mod effect;
 pub mod error;
 pub mod event;
@@ -24,6 +25,7 @@ pub mod model;
 pub mod netlink;
 pub mod plan;
 pub mod problem;
+pub mod record;
 pub mod routes;
 pub mod step;
 pub mod store;

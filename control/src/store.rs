@@ -1,13 +1,16 @@
 //! The objects as last told, and which Services a change touches. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::model::{EndpointSliceSpec, ObjectName, ServiceSpec};
+use crate::model::{ClusterId, EndpointSliceSpec, NodeSpec, ObjectName, ServiceSpec};
 
-#[derive(Debug, Default)]
+/// A clone shares the objects.
+#[derive(Clone, Debug, Default)]
 pub struct Store {
-    services: BTreeMap<ObjectName, ServiceSpec>,
-    slices: BTreeMap<ObjectName, EndpointSliceSpec>,
+    services: BTreeMap<ObjectName, Arc<ServiceSpec>>,
+    slices: BTreeMap<ObjectName, Arc<EndpointSliceSpec>>,
+    nodes: BTreeMap<ObjectName, Arc<NodeSpec>>,
     /// Slices by the Service they name, which need not exist.
     by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
 }
@@ -16,45 +19,46 @@ impl Store {
     /// Each method returns the Services that must be planned anew; none when nothing has changed.
     #[must_use]
     pub fn apply_service(&mut self, spec: ServiceSpec) -> Vec<ObjectName> {
-        let name = spec.name.clone();
-        let spec = match self.services.remove(&name) {
+        let spec = match self.services.get(&spec.name) {
             Some(before) => {
-                let spec = spec.after(&before);
-                if spec == before {
-                    self.services.insert(name, before);
+                let spec = spec.after(before);
+                if spec == **before {
                     return vec![];
                 }
                 spec
             }
             None => spec,
         };
-        self.services.insert(name.clone(), spec);
-        vec![name]
+        let name = spec.name.clone();
+        self.services.insert(name.clone(), Arc::new(spec));
+        self.homes(name)
     }
 
     #[must_use]
     pub fn delete_service(&mut self, name: &ObjectName) -> Vec<ObjectName> {
-        self.services
-            .remove(name)
-            .map(|service| service.name)
-            .into_iter()
-            .collect()
+        match self.services.remove(name) {
+            Some(service) => self.homes(service.name.clone()),
+            None => vec![],
+        }
     }
 
     #[must_use]
     pub fn apply_slice(&mut self, spec: EndpointSliceSpec) -> Vec<ObjectName> {
-        if self.slices.get(&spec.name) == Some(&spec) {
+        if self.slices.get(&spec.name).is_some_and(|before| **before == spec) {
             return vec![];
         }
         let mut touched = self.delete_slice(&spec.name);
+        let service = spec.service.clone();
         self.by_service
-            .entry(spec.service.clone())
+            .entry(service.clone())
             .or_default()
             .insert(spec.name.clone());
-        if !touched.contains(&spec.service) {
-            touched.push(spec.service.clone());
+        self.slices.insert(spec.name.clone(), Arc::new(spec));
+        for home in self.homes(service) {
+            if !touched.contains(&home) {
+                touched.push(home);
+            }
         }
-        self.slices.insert(spec.name.clone(), spec);
         touched
     }
 
@@ -69,21 +73,73 @@ impl Store {
                 self.by_service.remove(&slice.service);
             }
         }
-        vec![slice.service]
+        self.homes(slice.service.clone())
+    }
+
+    /// Nodes are in the plans of many Services, so they do not tell which: says whether anything changed.
+    #[must_use]
+    pub fn apply_node(&mut self, spec: NodeSpec) -> bool {
+        let before = self.nodes.get(&spec.name);
+        if before.is_some_and(|before| **before == spec) {
+            return false;
+        }
+        self.nodes.insert(spec.name.clone(), Arc::new(spec));
+        true
+    }
+
+    #[must_use]
+    pub fn delete_node(&mut self, name: &ObjectName) -> bool {
+        self.nodes.remove(name).is_some()
     }
 
     pub fn service(&self, name: &ObjectName) -> Option<&ServiceSpec> {
-        self.services.get(name)
+        self.services.get(name).map(|spec| &**spec)
     }
 
     pub fn services(&self) -> impl Iterator<Item = &ServiceSpec> {
-        self.services.values()
+        self.services.values().map(|spec| &**spec)
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeSpec> {
+        self.nodes.values().map(|spec| &**spec)
     }
 
     /// The slices of a Service, by name.
     pub fn slices_of(&self, service: &ObjectName) -> Vec<&EndpointSliceSpec> {
         let names = self.by_service.get(service).into_iter().flatten();
-        names.filter_map(|name| self.slices.get(name)).collect()
+        names
+            .filter_map(|name| self.slices.get(name).map(|spec| &**spec))
+            .collect()
+    }
+
+    /// The Services of other clusters that share this one's name and say so, when it says so too.
+    pub fn siblings(&self, service: &ServiceSpec) -> Vec<&ServiceSpec> {
+        if service.global.get().is_none() || service.name.cluster.is_remote() {
+            return vec![];
+        }
+        let last = ObjectName {
+            cluster: ClusterId(u8::MAX),
+            ..service.name.clone()
+        };
+        self.services
+            .range(&service.name..=&last)
+            .map(|(_, spec)| &**spec)
+            .filter(|spec| spec.name.cluster.is_remote() && spec.global.get().is_some())
+            .collect()
+    }
+
+    /// Whose plan an object of this Service is in: another cluster's counts for the Services here.
+    fn homes(&self, name: ObjectName) -> Vec<ObjectName> {
+        if !name.cluster.is_remote() {
+            return vec![name];
+        }
+        let here = [ClusterId::MANIFESTS, ClusterId::OWN].map(|cluster| ObjectName {
+            cluster,
+            ..name.clone()
+        });
+        here.into_iter()
+            .filter(|name| self.services.contains_key(name))
+            .collect()
     }
 }
 

@@ -6,8 +6,8 @@ use maglane_shared::addr::{Addr, MacAddr, Protocol};
 use maglane_shared::service::ForwardingMode;
 
 use crate::model::{
-    EndpointSliceSpec, EndpointSpec, ObjectName, PortProtocol, PortSpec, Readiness, ServiceSpec, Setting,
-    SlicePort,
+    EndpointSliceSpec, EndpointSpec, ObjectName, PortProtocol, PortSpec, Readiness, ServiceKind, ServiceSpec,
+    Setting, SlicePort, TrafficPolicy, Uid,
 };
 use crate::routes::{Link, Neighbor, NeighborState, Route, RouteHop, Table, Way};
 
@@ -26,11 +26,26 @@ pub fn service(service: &str, vips: &str) -> ServiceBuilder {
     ServiceBuilder(ServiceSpec {
         name: name(service),
         created: None,
+        kind: ServiceKind::LoadBalancer,
+        class: None,
         ports: vec![port("", "TCP", 80)],
         vips: Setting::Valid(vips.split(',').map(addr).collect()),
+        cluster_ips: vec![],
+        external_ips: vec![],
+        external_policy: TrafficPolicy::Cluster,
+        internal_policy: TrafficPolicy::Cluster,
+        affinity: None,
+        source_ranges: None,
+        health_check_node_port: None,
         mode: Setting::Unset,
         hash_inputs: Setting::Unset,
         weights: Setting::Unset,
+        backends: Setting::Unset,
+        on_removal: Setting::Unset,
+        tcp_timeout: Setting::Unset,
+        udp_timeout: Setting::Unset,
+        mss: Setting::Unset,
+        global: Setting::Unset,
         problems: vec![],
     })
 }
@@ -76,6 +91,7 @@ pub fn port(name: &str, proto: &str, port: u16) -> PortSpec {
         protocol: protocol(proto),
         port,
         target: None,
+        node_port: None,
     }
 }
 
@@ -83,7 +99,9 @@ pub fn endpoint(a: &str) -> EndpointSpec {
     EndpointSpec {
         addr: addr(a),
         readiness: Readiness::Ready,
-        uid: "".into(),
+        uid: Uid::default(),
+        node: None,
+        zones: [].into(),
     }
 }
 

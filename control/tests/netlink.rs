@@ -90,6 +90,7 @@ impl World {
         let settings = Settings {
             interfaces: interfaces.iter().map(|name| (*name).into()).collect(),
             workers: 0,
+            sources: [Source::Kernel].into(),
             plan: PlanSettings::default(),
             compile: CompileSettings {
                 hash_key: HashKey::default(),
@@ -420,7 +421,7 @@ fn own_addresses_are_kept_from_the_workers() {
         world
             .until("it gone", |w| !w.local.contains(&addr("10.0.0.50")))
             .await;
-        assert!(world.controller.catalog().synced.contains(&Source::Kernel));
+        assert!(world.controller.catalog().sources[&Source::Kernel]);
         assert_eq!(NO_WAY.0, 0);
     });
 }

@@ -3,18 +3,22 @@
 //! One thread, one runtime. The controller is owned by the loop alone; whoever wants to know what is served
 //! asks for the catalog over a channel. What must outlive a panic of this loop is in [`Shared`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use maglane_control::compile::CompileSettings;
-use maglane_control::effect::PortSpan;
+use maglane_control::effect::{Effect, PortSpan};
 use maglane_control::error::ControlError;
 use maglane_control::event::{Event, Source};
 use maglane_control::manifest::ManifestSource;
+use maglane_control::model::ClusterId;
 use maglane_control::netlink::Netlink;
 use maglane_control::plan::PlanSettings;
+use maglane_control::record::Recorder;
 use maglane_control::step::{Controller, Settings};
 use maglane_shared::addr::Addr;
 use maglane_shared::table::Generation;
@@ -24,13 +28,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::effects::{self, Books};
 use crate::run::{Kept, Shared};
+use crate::settings::KubernetesSettings;
 use crate::view::{View, Views};
 use crate::{admin, http};
 
 /// How often workers' facts are collected; bounds how late steering follows a table.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Looks between two [`Event::Tick`]s and two checks of the programs: half a second.
-const LOOKS_A_TICK: u32 = 100;
+/// Looks between two [`Event::Tick`]s and two checks of the programs: a quarter of a second.
+const LOOKS_A_TICK: u32 = 50;
 /// Questions that wait for the loop before their askers do.
 const QUESTIONS: usize = 16;
 
@@ -43,6 +48,7 @@ struct Loop {
     seen: Vec<Generation>,
     synced: BTreeSet<Source>,
     looks: u32,
+    recorder: Option<Recorder<File>>,
 }
 
 /// Runs until `stopped` says so, or something cannot be opened at all.
@@ -54,7 +60,12 @@ pub fn run(shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Result<()> {
 }
 
 async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Result<()> {
-    let mut manifests = ManifestSource::open(&shared.settings.manifests)?;
+    let mut manifests = shared
+        .settings
+        .manifests
+        .as_deref()
+        .map(ManifestSource::open)
+        .transpose()?;
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
     serve(&shared, &Views::new(questions))?;
     let mut control = Loop::open(shared)?;
@@ -65,11 +76,19 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
         tokio::select! {
             _ = stopped.changed() => return Ok(()),
             // Nothing can be done with them before the kernel's routes are known.
-            events = manifests.next(), if control.synced.contains(&Source::Kernel) => control.step(events),
+            events = told(&mut manifests), if control.synced.contains(&Source::Kernel) => control.step(events),
             events = control.netlink.next() => control.kernel(events)?,
             Some(question) = asked.recv() => control.answer(question),
             _ = look.tick() => control.look(),
         }
+    }
+}
+
+/// The next news of the manifests; never, where there are none.
+async fn told(manifests: &mut Option<ManifestSource>) -> Vec<Event> {
+    match manifests {
+        Some(manifests) => manifests.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -93,8 +112,10 @@ fn serve(shared: &Arc<Shared>, views: &Views) -> Result<()> {
 impl Loop {
     fn open(shared: Arc<Shared>) -> Result<Loop> {
         let Kept { resume, meter } = shared.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let settings = controller_settings(&shared);
         Ok(Loop {
-            controller: Controller::new(controller_settings(&shared), resume),
+            recorder: recorder(shared.settings.kubernetes.record.as_deref(), &settings)?,
+            controller: Controller::new(settings, resume),
             netlink: Netlink::open()?,
             books: Books::new(&shared.engine, meter),
             seen: vec![Generation(0); shared.engine.watches.len()],
@@ -112,7 +133,7 @@ impl Loop {
             }
         }
         while !events.is_empty() {
-            let effects = self.controller.step_all(events, self.shared.health.uptime());
+            let effects = self.decide(events);
             if !effects.is_empty() {
                 // Before they are performed: a loop started anew must not fall behind what this one did.
                 self.keep();
@@ -123,9 +144,22 @@ impl Loop {
             self.netlink.resolve(&neighbors);
             events = caused;
         }
-        if self.synced.len() == Source::ALL.len() {
+        if self.controller.all_synced() {
             self.shared.health.synced(self.controller.table().generation);
         }
+    }
+
+    fn decide(&mut self, events: Vec<Event>) -> Vec<Effect> {
+        let now = self.shared.health.uptime();
+        let Some(recorder) = &mut self.recorder else {
+            return self.controller.step_all(events, now);
+        };
+        let effects = self.controller.step_all(events.iter().cloned(), now);
+        if let Err(error) = recorder.step(now, &events, &effects) {
+            tracing::error!("--record: cannot be written: {error}; recording ends, all else goes on");
+            self.recorder = None;
+        }
+        effects
     }
 
     fn keep(&self) {
@@ -177,9 +211,29 @@ impl Loop {
     }
 }
 
+/// `--record`. A control loop started anew records to another file, for its controller starts from another state.
+fn recorder(path: Option<&Path>, settings: &Settings) -> Result<Option<Recorder<File>>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let mut path = path.to_owned();
+    let mut attempt = 1;
+    while path.exists() {
+        attempt += 1;
+        path.set_extension(format!("{attempt}.jsonl"));
+    }
+    let open = || Recorder::new(File::create(&path)?, settings);
+    open().map(Some).with_context(|| {
+        format!(
+            "--record {}: cannot be written; name a file in a directory that exists",
+            path.display()
+        )
+    })
+}
+
 fn controller_settings(shared: &Shared) -> Settings {
     let Shared { settings, launch, .. } = shared;
-    let balance = &settings.balance;
+    let (balance, kubernetes) = (&settings.balance, &settings.kubernetes);
     let snat: BTreeSet<Addr> = launch.snat_addresses.iter().map(|ip| Addr::from(*ip)).collect();
     let span = PortSpan {
         first: settings.nat.ports.first,
@@ -192,10 +246,16 @@ fn controller_settings(shared: &Shared) -> Settings {
             .map(|name| name.as_str().into())
             .collect(),
         workers: launch.workers,
+        sources: sources(settings),
         nat_returns: snat.iter().map(|addr| (*addr, span)).collect(),
         plan: PlanSettings {
             mode: balance.mode,
             snat,
+            serve: kubernetes.serve,
+            class: kubernetes.class.as_str().into(),
+            default_class: kubernetes.default_class,
+            node: Some(kubernetes.node_name.as_str().into()),
+            clusters: clusters(kubernetes),
         },
         compile: CompileSettings {
             hash_key: balance.hash_key,
@@ -204,4 +264,22 @@ fn controller_settings(shared: &Shared) -> Settings {
             max_backends: balance.max_backends,
         },
     }
+}
+
+fn sources(settings: &crate::settings::Settings) -> BTreeSet<Source> {
+    let mut sources: BTreeSet<Source> = [Source::Kernel].into();
+    sources.extend(settings.manifests.as_ref().map(|_| Source::Manifests));
+    if settings.kubernetes.own.is_some() {
+        sources.extend(clusters(&settings.kubernetes).into_keys().map(Source::Cluster));
+    }
+    sources
+}
+
+fn clusters(kubernetes: &KubernetesSettings) -> BTreeMap<ClusterId, Box<str>> {
+    let others = kubernetes.others.iter().map(|cluster| cluster.name.as_str());
+    let names = std::iter::once(kubernetes.cluster_name.as_str()).chain(others);
+    (ClusterId::OWN.0..)
+        .map(ClusterId)
+        .zip(names.map(Into::into))
+        .collect()
 }

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::catalog::Catalog;
 use crate::compile::CompiledPort;
-use crate::event::Source;
 use crate::metrics::{InterfaceFigures, Meter, WorkerFigures};
 use crate::plan::PlannedBackend;
 use crate::problem::Problem;
@@ -36,7 +35,6 @@ pub fn status(of: Status<'_>) -> StatusReport {
         version,
         uptime,
     } = of;
-    let sources = Source::ALL;
     StatusReport {
         version: version.to_owned(),
         uptime_seconds: uptime.as_secs_f64(),
@@ -49,12 +47,14 @@ pub fn status(of: Status<'_>) -> StatusReport {
         services: catalog.ports.len(),
         backends: catalog.backends().count(),
         steered_vips: catalog.steered.len(),
-        sources: sources
-            .map(|source| SourceRow {
-                source,
-                synced: catalog.synced.contains(&source),
+        sources: catalog
+            .sources
+            .iter()
+            .map(|(source, synced)| SourceRow {
+                source: *source,
+                synced: *synced,
             })
-            .into(),
+            .collect(),
         workers: (0u16..)
             .zip(workers)
             .map(|(worker, figures)| worker_row(worker, figures))

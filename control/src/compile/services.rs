@@ -196,7 +196,7 @@ impl Compiler {
 
 /// Is it the same backend, whatever its weight?
 fn same(a: &PlannedBackend, b: &PlannedBackend) -> bool {
-    (a.addr, a.port, &a.uid) == (b.addr, b.port, &b.uid)
+    (a.addr, a.port, a.uid) == (b.addr, b.port, b.uid)
 }
 
 /// The same on every node, and for every port.

@@ -1,11 +1,12 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use maglane_shared::addr::Addr;
 use maglane_shared::service::{BackendState, ServiceId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{PlanSettings, plan};
+use crate::model::{OnRemoval, Uid};
+use crate::plan::{PlanSettings, Reach, plan};
 use crate::store::Store;
 use crate::testing::{addr, endpoint, name, port, service, slice, slice_port};
 
@@ -31,15 +32,22 @@ fn of(owner: &str, mode: ForwardingMode, vip: &str, backends: &[(&str, u16)]) ->
     let backend = |(a, weight): &(&str, u16)| PlannedBackend {
         addr: addr(a),
         port: 8080,
-        uid: "".into(),
+        uid: Uid::default(),
         weight: *weight,
     };
     Arc::new(PlannedPort {
         key: key(vip),
         owner: name(owner),
         port_name: "".into(),
+        reach: Reach::Address,
         mode,
         hash_inputs: maglane_shared::flow::HashInputs::FiveTuple,
+        affinity: None,
+        source_ranges: None,
+        on_removal: OnRemoval::Drain,
+        tcp_timeout: None,
+        udp_timeout: None,
+        mss: None,
         backends: backends.iter().map(backend).collect(),
     })
 }
@@ -156,7 +164,7 @@ fn another_pod_on_the_same_address_is_another_backend_with_the_same_rows() {
     let before = rig.compile(&[planned("192.0.2.1", &[("10.0.0.1", 1), ("10.0.0.2", 1)])]);
     let old = rig.backend_id("192.0.2.1", "10.0.0.1");
     let mut other = PlannedPort::clone(&planned("192.0.2.1", &[("10.0.0.1", 1), ("10.0.0.2", 1)]));
-    other.backends[0].uid = "another".into();
+    other.backends[0].uid = Uid::of("another");
     let after = rig.compile(&[Arc::new(other)]);
     assert_ne!(rig.backend_id("192.0.2.1", "10.0.0.1"), old);
     let maglev =
@@ -340,7 +348,7 @@ fn ten_thousand_services_of_ten_endpoints() {
         let _ = store.apply_slice(listed);
     }
     let clock = std::time::Instant::now();
-    let mut wanted = plan(&store, &PlanSettings::default());
+    let mut wanted = plan(&store, &PlanSettings::default(), &BTreeSet::new());
     let planning = clock.elapsed();
     let settings = CompileSettings {
         max_services: 20_000,

@@ -6,6 +6,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::convert::Misfit;
+
 /// Something that should be an object, or why it is not one.
 #[derive(Debug)]
 pub(super) struct Document {
@@ -128,14 +130,6 @@ fn is_list(object: &serde_json::Map<String, Value>) -> bool {
         (text("apiVersion"), text("kind")),
         ("v1", "List" | "ServiceList") | ("discovery.k8s.io/v1", "EndpointSliceList")
     )
-}
-
-/// A value of the wrong shape.
-#[derive(Debug)]
-pub(super) struct Misfit {
-    /// `spec.ports[0].port`
-    pub field: String,
-    pub message: String,
 }
 
 /// The value as a `T`; the error names the field and, where it can be found, the line.

@@ -3,20 +3,21 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Deserialize;
 
-use super::convert::{self, Converted, Origin};
-use super::document::{Document, Misfit, documents, typed};
+use super::document::{Document, documents, typed};
+use crate::convert::{self, Converted, Misfit, Origin};
 use crate::event::{Event, Source};
-use crate::model::{EndpointSliceSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
+use crate::model::{EndpointSliceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
 use crate::problem::Problem;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Object {
     Service(Box<ServiceSpec>),
     Slice(Box<EndpointSliceSpec>),
+    Node(Box<NodeSpec>),
 }
 
 impl Object {
@@ -24,6 +25,7 @@ impl Object {
         match self {
             Object::Service(spec) => Event::ServiceApplied(spec),
             Object::Slice(spec) => Event::SliceApplied(spec),
+            Object::Node(spec) => Event::NodeApplied(spec),
         }
     }
 }
@@ -184,6 +186,7 @@ fn deleted(reference: &ObjectRef) -> Event {
     match reference.kind {
         ObjectKind::Service => Event::ServiceDeleted(reference.name.clone()),
         ObjectKind::EndpointSlice => Event::SliceDeleted(reference.name.clone()),
+        ObjectKind::Node => Event::NodeDeleted(reference.name.clone()),
     }
 }
 
@@ -252,6 +255,7 @@ fn outcome(file: &str, document: Document) -> Outcome {
     let kind = match (header.api_version.as_str(), header.kind.as_str()) {
         ("v1", "Service") => ObjectKind::Service,
         ("discovery.k8s.io/v1", "EndpointSlice") => ObjectKind::EndpointSlice,
+        ("v1", "Node") => ObjectKind::Node,
         ("", _) | (_, "") => {
             let message = "has no apiVersion or no kind, so it is no Kubernetes object".to_owned();
             return broken(
@@ -274,12 +278,15 @@ fn outcome(file: &str, document: Document) -> Outcome {
             },
         );
     }
-    let namespace = header
-        .metadata
-        .namespace
-        .as_deref()
-        .filter(|n| !n.is_empty())
-        .unwrap_or("default");
+    let namespace = match kind {
+        ObjectKind::Service | ObjectKind::EndpointSlice => header
+            .metadata
+            .namespace
+            .as_deref()
+            .filter(|n| !n.is_empty())
+            .unwrap_or("default"),
+        ObjectKind::Node => "",
+    };
     let object = ObjectRef {
         kind,
         name: ObjectName::new(namespace, &header.metadata.name),
@@ -295,6 +302,9 @@ fn outcome(file: &str, document: Document) -> Outcome {
         ObjectKind::EndpointSlice => typed::<EndpointSlice>(value, text.as_ref())
             .and_then(|slice| convert::slice(slice, origin))
             .map(|converted| good(&object, converted, Object::Slice)),
+        ObjectKind::Node => typed::<Node>(value, text.as_ref())
+            .and_then(|node| convert::node(node, origin))
+            .map(|converted| good(&object, converted, Object::Node)),
     };
     converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
 }
@@ -308,7 +318,7 @@ fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) ->
 
 fn other_kind(version: &str, kind: &str) -> Problem {
     let message = format!(
-        "{kind} ({version}) is ignored: only Service (v1) and EndpointSlice (discovery.k8s.io/v1) count"
+        "{kind} ({version}) is ignored: only Service, Node (v1) and EndpointSlice (discovery.k8s.io/v1) count"
     );
     Problem::note(message, "nothing, or move it elsewhere")
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Event, Source};
-use crate::model::{EndpointSliceSpec, Readiness, ServiceSpec, Setting};
+use crate::model::{EndpointSliceSpec, Readiness, ServiceSpec, Setting, Uid};
 use crate::problem::{Problem, Severity};
 use crate::testing::{addr, name};
 
@@ -296,13 +296,7 @@ fn addresses_come_from_annotation_status_or_spec() {
         vips(text("", "{ip: 192.0.2.3, ipMode: Proxy}", spec)),
         ["192.0.2.5"]
     );
-    let mut reader = Reader::default();
-    reader.put("a.yaml", &text("", "", ""));
-    assert!(
-        reader
-            .error()
-            .contains("not served: it has no address; name its virtual addresses in the annotation")
-    );
+    assert_eq!(service_of(&text("", "", "")).0.vips, Setting::Unset);
 }
 
 #[test]
@@ -400,11 +394,6 @@ fn what_is_not_for_us_is_left_alone_with_a_note() {
             "another proxy",
         ),
         (
-            "    maglane.io/addresses: 192.0.2.1",
-            "    a: b",
-            "it has no address",
-        ),
-        (
             "v1\nkind: Service",
             "apps/v1\nkind: Deployment",
             "Deployment (apps/v1) is ignored",
@@ -420,12 +409,26 @@ fn what_is_not_for_us_is_left_alone_with_a_note() {
         assert!(reader.error().contains(want), "{}", reader.error());
         assert_eq!(reader.problems[0].severity, Severity::Note);
     }
-    let open = web("192.0.2.1").replace("spec:", "spec:\n  loadBalancerSourceRanges: [10.0.0.0/8]");
-    assert!(
-        service_of(&open).0.problems[0]
-            .to_string()
-            .contains("is not enforced: every client may connect")
+}
+
+#[test]
+fn source_ranges_are_read_and_a_bad_one_closes_rather_than_opens() {
+    let with = |ranges: &str| {
+        let text = format!("spec:\n  loadBalancerSourceRanges: {ranges}");
+        let spec = service_of(&web("192.0.2.1").replace("spec:", &text)).0;
+        let ranges = spec
+            .source_ranges
+            .map(|ranges| ranges.iter().map(ToString::to_string).collect::<Vec<_>>());
+        (ranges, spec.problems.len())
+    };
+    let some = |ranges: &[&str]| Some(ranges.iter().map(|r| (*r).to_owned()).collect());
+    assert_eq!(with("[]"), (None, 0));
+    assert_eq!(
+        with("[10.1.2.3/8, '2001:db8::/32']"),
+        (some(&["10.0.0.0/8", "2001:db8::/32"]), 0)
     );
+    assert_eq!(with("[10.0.0.0/8, all]"), (some(&["10.0.0.0/8"]), 1));
+    assert_eq!(with("[all]"), (some(&[]), 1));
 }
 
 #[test]
@@ -455,7 +458,7 @@ fn conditions_become_readiness() {
         "{}    targetRef: {{kind: Pod, uid: abc}}\n",
         ends("web", "10.0.0.1")
     );
-    assert_eq!(&*slice_of(&pod).endpoints[0].uid, "abc");
+    assert_eq!(slice_of(&pod).endpoints[0].uid, Uid::of("abc"));
     let every = ends("web", "10.0.0.1").replace("ports: [{port: 80}]\n", "");
     assert_eq!(slice_of(&every).ports, None);
 }
@@ -498,7 +501,8 @@ proptest! {
         if reader.problems.iter().any(|p| p.object.is_none() && p.severity == Severity::Error) {
             prop_assert!(told.iter().all(|t| !t.starts_with('-')), "{told:?}");
         }
-        prop_assert_eq!(reader.put("a.yaml", &whole).iter().filter(|t| t.starts_with('-')).count(), 0);
+        let told = reader.put("a.yaml", &whole);
+        prop_assert!(!told.contains(&"-default/web".to_owned()), "{told:?}");
     }
 }
 

@@ -7,7 +7,6 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::Scrape;
-use crate::event::Source;
 use crate::problem::Severity;
 
 pub(super) type Labels = Vec<(&'static str, String)>;
@@ -71,13 +70,11 @@ impl Scrape {
             "Time since start",
             self.uptime.as_secs_f64(),
         )?;
-        let synced = Source::ALL.into_iter().map(|source| {
-            let synced = self.catalog.synced.contains(&source);
-            (
-                vec![("source", source.name().to_owned())],
-                f64::from(u8::from(synced)),
-            )
-        });
+        let synced = self
+            .catalog
+            .sources
+            .iter()
+            .map(|(source, synced)| (vec![("source", source.to_string())], f64::from(u8::from(*synced))));
         gauge(
             out,
             "source_synced",

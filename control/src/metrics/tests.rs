@@ -30,7 +30,7 @@ pub(crate) fn catalog(compiler: &mut Compiler, generation: u64, ends: &[&str]) -
         groups: [Box::default()].into(),
         ..RouteTable::default()
     });
-    let wanted = plan(&store, &PlanSettings::default());
+    let wanted = plan(&store, &PlanSettings::default(), &BTreeSet::new());
     compiler.compile(&wanted.ports, &routes, Generation(generation));
     Arc::new(Catalog {
         generation: Generation(generation),

@@ -102,7 +102,8 @@ pub(super) fn neighbor(message: &NeighbourMessage) -> Option<Neighbor> {
     let is_any = |states: &[NeighbourState]| states.contains(&state);
     use NeighbourState as S;
     let state = match mac {
-        Some(mac) if is_any(&[S::Reachable, S::Stale, S::Delay, S::Probe]) => NeighborState::Resolved(mac),
+        Some(mac) if is_any(&[S::Reachable, S::Stale, S::Delay]) => NeighborState::Resolved(mac),
+        Some(mac) if state == S::Probe => NeighborState::Probing(mac),
         Some(mac) if is_any(&[S::Permanent, S::Noarp]) => NeighborState::Fixed(mac),
         _ if state == S::Failed => NeighborState::Failed,
         Some(_) | None => NeighborState::Pending,

@@ -16,7 +16,7 @@ use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use crate::effect::NeighborRef;
+use crate::effect::{NeighborRef, Question};
 use crate::error::ControlError;
 use crate::event::Event;
 
@@ -75,7 +75,7 @@ impl Netlink {
         self.events.recv().await.ok_or(ControlError::NetlinkClosed)
     }
 
-    /// Makes the kernel resolve these, or confirm what it has. What comes of it arrives as events.
+    /// Makes the kernel ask these. What comes of it arrives as events.
     pub fn resolve(&self, neighbors: &[NeighborRef]) {
         if !neighbors.is_empty() {
             // A closed channel shows in `next`.
@@ -84,24 +84,32 @@ impl Netlink {
     }
 }
 
-/// NTF_USE is what a packet of the kernel's own would do: ask when the entry is missing or failed, confirm it
-/// when stale. It leaves an ordinary cache entry behind, which the kernel forgets in its own time.
+/// NTF_USE is what a packet of the kernel's own would do: ask when the entry is missing or failed. It leaves an
+/// ordinary cache entry behind, which the kernel forgets in its own time. Set to PROBE, an entry is confirmed
+/// by unicast however reachable it seemed; set to NONE, its address is forgotten and USE asks by broadcast.
 async fn resolve_wishes(handle: Handle, mut wished: UnboundedReceiver<Vec<NeighborRef>>) {
     while let Some(neighbors) = wished.recv().await {
         for NeighborRef {
             port: _,
             interface,
             addr,
+            question,
         } in neighbors
         {
-            let request = handle
-                .neighbours()
-                .add(interface, addr.ip())
-                .state(NeighbourState::None)
-                .flags(NeighbourFlags::Use)
-                .replace();
-            // A link that is down, or just gone: the controller asks again within a second.
-            let _ = request.execute().await;
+            let ask = |state: NeighbourState, flags: NeighbourFlags| {
+                let request = handle.neighbours().add(interface, addr.ip());
+                request.state(state).flags(flags).replace().execute()
+            };
+            let none = NeighbourFlags::empty();
+            // A link that is down, or an entry just gone: the controller asks again within a second.
+            let _ = match question {
+                Question::Resolve => ask(NeighbourState::None, NeighbourFlags::Use).await,
+                Question::Confirm => ask(NeighbourState::Probe, none).await,
+                Question::Anew => {
+                    let _ = ask(NeighbourState::None, none).await;
+                    ask(NeighbourState::None, NeighbourFlags::Use).await
+                }
+            };
         }
     }
 }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use maglane_shared::addr::{Addr, Family};
 use maglane_shared::service::ForwardingMode;
 
-use super::{PlanSettings, PlannedBackend};
+use super::faces::Face;
+use super::{PlanSettings, PlannedBackend, Surroundings, nodes};
 use crate::model::{
-    EndpointSliceSpec, EndpointSpec, PortProtocol, PortSpec, Readiness, ServiceSpec, SlicePort,
+    BackendKind, EndpointSliceSpec, EndpointSpec, NodeKey, PortProtocol, PortSpec, Readiness, ServiceSpec,
+    SlicePort,
 };
 use crate::problem::Problem;
 
@@ -18,8 +20,10 @@ pub(super) struct Place<'p> {
     pub port: &'p PortSpec,
     /// Index in `spec.ports`.
     pub at: usize,
-    pub slices: &'p [&'p EndpointSliceSpec],
+    /// With the weight of their clusters.
+    pub slices: &'p [(&'p EndpointSliceSpec, u16)],
     pub settings: &'p PlanSettings,
+    pub around: Surroundings<'p>,
 }
 
 /// An endpoint with the port it listens on for the Service's port.
@@ -27,6 +31,8 @@ pub(super) struct Place<'p> {
 struct Candidate<'p> {
     endpoint: &'p EndpointSpec,
     port: u16,
+    /// Of its cluster.
+    weight: u16,
 }
 
 impl Place<'_> {
@@ -44,36 +50,91 @@ impl Place<'_> {
 /// The backends of one VIP's port, by address. All endpoints are there: those that take no new flows drain.
 pub(super) fn backends(
     place: &Place<'_>,
-    family: Family,
+    face: &Face,
+    mode: ForwardingMode,
     problems: &mut Vec<Problem>,
 ) -> Vec<PlannedBackend> {
-    let candidates = of_family(place, family, problems);
-    let anybody_ready = candidates
-        .values()
-        .any(|c| c.endpoint.readiness == Readiness::Ready);
+    match place.service.backends.get().copied().unwrap_or_default() {
+        BackendKind::Pods => pods(place, face, mode, problems),
+        BackendKind::Nodes => nodes::nodes(place, face.addr.family(), problems),
+    }
+}
+
+fn pods(
+    place: &Place<'_>,
+    face: &Face,
+    mode: ForwardingMode,
+    problems: &mut Vec<Problem>,
+) -> Vec<PlannedBackend> {
+    let mut candidates = of_family(place, face.addr.family(), mode, problems);
+    if face.local_only {
+        let node = place.settings.node.as_deref().map(NodeKey::of);
+        candidates.retain(|_, c| c.endpoint.node.is_some() && c.endpoint.node == node);
+    }
     let ports: BTreeSet<u16> = candidates.values().map(|c| c.port).collect();
-    problems.extend(port_complaint(place, &ports));
+    problems.extend(port_complaint(place, mode, &ports));
+    let usable = usable(place, &candidates);
+    let weights = place.service.weights.get();
     let plan = |candidate: &Candidate<'_>| {
-        let Candidate { endpoint, port } = *candidate;
-        let usable = match endpoint.readiness {
-            Readiness::Ready => true,
-            Readiness::ServingTerminating => !anybody_ready,
-            Readiness::NotReady => false,
-        };
-        let weights = place.service.weights.get();
+        let Candidate {
+            endpoint,
+            port,
+            weight,
+        } = *candidate;
         let wanted = weights
             .and_then(|weights| weights.get(&endpoint.addr))
             .copied()
             .unwrap_or(1);
-        let weight = if usable { wanted } else { 0 };
         PlannedBackend {
             addr: endpoint.addr,
             port,
-            uid: endpoint.uid.clone(),
-            weight,
+            uid: endpoint.uid,
+            weight: if usable(candidate) {
+                wanted.saturating_mul(weight)
+            } else {
+                0
+            },
         }
     };
     candidates.values().map(plan).collect()
+}
+
+/// Who takes new flows: the ready, else those that go away but still serve (KEP-1669); of the ready only those
+/// for this node's zone, if every one of them says whom it is for and one says this zone (KEP-2433).
+fn usable<'u>(
+    place: &Place<'u>,
+    candidates: &BTreeMap<Addr, Candidate<'_>>,
+) -> impl Fn(&Candidate<'_>) -> bool + use<'u> {
+    let ready = || {
+        candidates
+            .values()
+            .filter(|c| c.endpoint.readiness == Readiness::Ready)
+    };
+    let anybody_ready = ready().next().is_some();
+    let hinted = ready().all(|c| !c.endpoint.zones.is_empty());
+    let for_zone = |c: &Candidate<'_>, zone: &str| c.endpoint.zones.iter().any(|z| **z == *zone);
+    let zone = place
+        .around
+        .zone(place.settings)
+        .filter(|zone| hinted && ready().any(|c| for_zone(c, zone)))
+        .map(str::to_owned);
+    move |c| match c.endpoint.readiness {
+        Readiness::Ready => zone.as_deref().is_none_or(|zone| for_zone(c, zone)),
+        Readiness::ServingTerminating => !anybody_ready,
+        Readiness::NotReady => false,
+    }
+}
+
+/// Ready endpoints of the Service's own cluster.
+pub(super) fn ready_here(place: &Place<'_>) -> usize {
+    let own = |slice: &EndpointSliceSpec| slice.name.cluster == place.service.name.cluster;
+    let slices = place
+        .slices
+        .iter()
+        .filter(|(slice, _)| own(slice) && port_in(place.port, slice).is_some());
+    let ends = slices.flat_map(|(slice, _)| &slice.endpoints);
+    let ready = ends.filter(|endpoint| endpoint.readiness == Readiness::Ready);
+    ready.map(|endpoint| endpoint.addr).collect::<BTreeSet<_>>().len()
 }
 
 /// The endpoints that can serve VIPs of a family. Tunnels carry either family in either; they prefer their own,
@@ -81,6 +142,7 @@ pub(super) fn backends(
 fn of_family<'p>(
     place: &Place<'p>,
     family: Family,
+    mode: ForwardingMode,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Addr, Candidate<'p>> {
     let all = candidates(place);
@@ -89,17 +151,14 @@ fn of_family<'p>(
     if !own.is_empty() || other.is_empty() {
         return own;
     }
-    match place.mode() {
+    match mode {
         ForwardingMode::Ipip | ForwardingMode::Gue => other,
         ForwardingMode::Nat | ForwardingMode::Dnat | ForwardingMode::L2Dsr => {
             let (vip, ends) = match family {
                 Family::V4 => ("IPv4", "IPv6"),
                 Family::V6 => ("IPv6", "IPv4"),
             };
-            let message = format!(
-                "the {vip} VIP has only {ends} endpoints, which mode {} cannot reach",
-                place.mode()
-            );
+            let message = format!("the {vip} VIP has only {ends} endpoints, which mode {mode} cannot reach");
             let remedy = "give the Service an EndpointSlice of that family, or use mode ipip or gue";
             problems.push(place.warn(message, remedy));
             own
@@ -110,13 +169,17 @@ fn of_family<'p>(
 /// Every endpoint once. Where slices disagree about an address, the readiest word counts, then the lowest port.
 fn candidates<'p>(place: &Place<'p>) -> BTreeMap<Addr, Candidate<'p>> {
     let mut all: BTreeMap<Addr, Candidate<'p>> = BTreeMap::new();
-    for slice in place.slices {
+    for (slice, weight) in place.slices {
         let Some(port) = port_in(place.port, slice) else {
             continue;
         };
         for endpoint in &slice.endpoints {
-            let candidate = Candidate { endpoint, port };
-            let rank = |c: &Candidate<'_>| (c.endpoint.readiness, c.port, c.endpoint.uid.clone());
+            let candidate = Candidate {
+                endpoint,
+                port,
+                weight: *weight,
+            };
+            let rank = |c: &Candidate<'_>| (c.endpoint.readiness, c.port, c.endpoint.uid);
             all.entry(endpoint.addr)
                 .and_modify(|held| {
                     if rank(&candidate) < rank(held) {
@@ -142,9 +205,9 @@ fn port_in(port: &PortSpec, slice: &EndpointSliceSpec) -> Option<u16> {
 }
 
 /// Only NAT can change a port.
-fn port_complaint(place: &Place<'_>, ports: &BTreeSet<u16>) -> Option<Problem> {
+fn port_complaint(place: &Place<'_>, mode: ForwardingMode, ports: &BTreeSet<u16>) -> Option<Problem> {
     let other = *ports.iter().find(|port| **port != place.port.port)?;
-    match place.mode() {
+    match mode {
         ForwardingMode::Nat | ForwardingMode::Dnat => None,
         mode @ (ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue) => {
             let port = place.port.port;
@@ -159,7 +222,7 @@ fn port_complaint(place: &Place<'_>, ports: &BTreeSet<u16>) -> Option<Problem> {
 }
 
 /// What is odd about a Service's slices as a whole.
-pub(super) fn complaints(service: &ServiceSpec, slices: &[&EndpointSliceSpec]) -> Vec<Problem> {
+pub(super) fn complaints(service: &ServiceSpec, slices: &[(&EndpointSliceSpec, u16)]) -> Vec<Problem> {
     if slices.is_empty() {
         let message = "no EndpointSlice names this Service, so it has no backends";
         let remedy = format!(
@@ -183,17 +246,17 @@ fn unmatched(
     service: &ServiceSpec,
     port: &PortSpec,
     at: usize,
-    slices: &[&EndpointSliceSpec],
+    slices: &[(&EndpointSliceSpec, u16)],
 ) -> Option<Problem> {
     if slices
         .iter()
-        .any(|slice| slice.endpoints.is_empty() || port_in(port, slice).is_some())
+        .any(|(slice, _)| slice.endpoints.is_empty() || port_in(port, slice).is_some())
     {
         return None;
     }
     let listed: BTreeSet<&str> = slices
         .iter()
-        .flat_map(|slice| slice.ports.iter().flatten())
+        .flat_map(|(slice, _)| slice.ports.iter().flatten())
         .map(|p: &SlicePort| &*p.name)
         .collect();
     let message = format!(
@@ -209,11 +272,11 @@ fn unmatched(
     )
 }
 
-fn unknown_weights(service: &ServiceSpec, slices: &[&EndpointSliceSpec]) -> Option<Problem> {
+fn unknown_weights(service: &ServiceSpec, slices: &[(&EndpointSliceSpec, u16)]) -> Option<Problem> {
     let weights = service.weights.get()?;
     let known: BTreeSet<Addr> = slices
         .iter()
-        .flat_map(|slice| &slice.endpoints)
+        .flat_map(|(slice, _)| &slice.endpoints)
         .map(|e| e.addr)
         .collect();
     let unknown: Vec<String> = weights

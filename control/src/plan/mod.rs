@@ -5,26 +5,71 @@
 //! then settles who gets a VIP port that several claim: the older, else the first by namespace and name.
 
 mod backends;
+mod faces;
+mod nodes;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use maglane_shared::addr::{Addr, Protocol, VipKey};
 use maglane_shared::flow::HashInputs;
 use maglane_shared::service::{BackendState, ForwardingMode};
+use serde::{Deserialize, Serialize};
 
-use crate::model::{EndpointSliceSpec, ObjectName, PortProtocol, PortSpec, ServiceSpec};
+use crate::model::{
+    ClusterId, EndpointSliceSpec, NodeSpec, ObjectName, OnRemoval, PortProtocol, PortSpec, ServiceSpec, Uid,
+};
 use crate::problem::Problem;
 use crate::store::Store;
 
-#[derive(Clone, Debug, Default)]
+use faces::Face;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanSettings {
     /// `--mode`.
     pub mode: ForwardingMode,
     /// `--snat-address`: never a VIP.
     pub snat: BTreeSet<Addr>,
+    pub serve: Serve,
+    /// `--load-balancer-class`.
+    pub class: Box<str>,
+    /// `--default-class`: Services of type LoadBalancer that name no class are ours too.
+    pub default_class: bool,
+    /// `--node-name`.
+    pub node: Option<Box<str>>,
+    /// `--cluster-name` and the names of `--cluster`, by [`ClusterId`].
+    pub clusters: BTreeMap<ClusterId, Box<str>>,
+}
+
+/// `--serve`: what besides load balancers' addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serve {
+    pub node_port: bool,
+    pub cluster_ip: bool,
+    /// Anybody who may create a Service could take over any address (CVE-2020-8554), hence only on request.
+    pub external_ip: bool,
+}
+
+/// What else than a Service and its slices its plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'s> {
+    /// Addresses of this node.
+    pub local: &'s BTreeSet<Addr>,
+    pub nodes: &'s [&'s NodeSpec],
+    /// Do the other clusters' endpoints count? Only for a Service with a failover threshold.
+    pub failed_over: bool,
+}
+
+impl Surroundings<'_> {
+    /// Of this node, by its Node object.
+    fn zone(&self, settings: &PlanSettings) -> Option<&str> {
+        let name = settings.node.as_deref()?;
+        let own = |node: &&&NodeSpec| &*node.name.name == name && !node.name.cluster.is_remote();
+        self.nodes.iter().find(own)?.zone.as_deref()
+    }
 }
 
 /// One backend of one VIP port.
@@ -33,7 +78,7 @@ pub struct PlannedBackend {
     pub addr: Addr,
     pub port: u16,
     /// Of the pod; another pod is another backend.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// 0 when it drains.
     pub weight: u16,
 }
@@ -53,10 +98,29 @@ pub struct PlannedPort {
     pub key: VipKey,
     pub owner: ObjectName,
     pub port_name: Box<str>,
+    pub reach: Reach,
     pub mode: ForwardingMode,
     pub hash_inputs: HashInputs,
+    /// How long, in seconds, a client stays with its backend.
+    pub affinity: Option<u32>,
+    /// Who may connect; `None` = everybody.
+    pub source_ranges: Option<Arc<[IpNet]>>,
+    pub on_removal: OnRemoval,
+    /// Seconds.
+    pub tcp_timeout: Option<u32>,
+    pub udp_timeout: Option<u32>,
+    pub mss: Option<u16>,
     /// By address, each once.
     pub backends: Vec<PlannedBackend>,
+}
+
+/// How much of the key's address is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// All of it: a VIP.
+    Address,
+    /// This port alone: a node port on an address of this node.
+    Port,
 }
 
 /// What one Service asks for.
@@ -66,6 +130,8 @@ pub struct ServicePlan {
     rank: (i64, ObjectName),
     pub ports: Vec<Arc<PlannedPort>>,
     pub problems: Vec<Problem>,
+    /// Ready endpoints of its own cluster, of the port that has fewest.
+    pub ready_here: usize,
 }
 
 /// What all ask for, rivalry settled.
@@ -78,10 +144,18 @@ pub struct Plan {
 }
 
 /// Plans everything from nothing; the controller plans what has changed, to the same result.
-pub fn plan(store: &Store, settings: &PlanSettings) -> Plan {
-    let services: Vec<ServicePlan> = store
+pub fn plan(store: &Store, settings: &PlanSettings, local: &BTreeSet<Addr>) -> Plan {
+    let nodes: Vec<&NodeSpec> = store.nodes().collect();
+    let surroundings = Surroundings {
+        local,
+        nodes: &nodes,
+        failed_over: false,
+    };
+    let here = store
         .services()
-        .map(|service| plan_service(service, &store.slices_of(&service.name), settings))
+        .filter(|service| !service.name.cluster.is_remote());
+    let services: Vec<ServicePlan> = here
+        .map(|service| plan_service(service, store, settings, surroundings))
         .collect();
     Plan::merge(services.iter())
 }
@@ -89,96 +163,140 @@ pub fn plan(store: &Store, settings: &PlanSettings) -> Plan {
 /// Plans one Service with its slices, in any order.
 pub fn plan_service(
     service: &ServiceSpec,
-    slices: &[&EndpointSliceSpec],
+    store: &Store,
     settings: &PlanSettings,
+    around: Surroundings<'_>,
 ) -> ServicePlan {
-    let mut problems = found_before(service, slices);
-    let no_vips = vec![];
-    let (vips, refused): (Vec<Addr>, Vec<Addr>) = service
-        .vips
-        .get()
-        .unwrap_or(&no_vips)
-        .iter()
-        .partition(|vip| !settings.snat.contains(vip));
-    problems.extend(refused.into_iter().map(|vip| refused_vip(service, vip)));
+    let slices = slices(service, store, settings, around);
+    let mut problems: Vec<Problem> = service
+        .setting_problems()
+        .chain(&service.problems)
+        .cloned()
+        .collect();
+    problems.extend(
+        slices
+            .iter()
+            .flat_map(|(slice, _)| slice.problems.iter().cloned()),
+    );
+    let faces = faces::faces(service, settings, around.local, &mut problems);
     let mut ports = vec![];
-    if !vips.is_empty() {
-        for (at, port) in service.ports.iter().enumerate() {
-            let place = backends::Place {
-                service,
-                port,
-                at,
-                slices,
-                settings,
-            };
-            match &port.protocol {
-                PortProtocol::Balanced(protocol) => {
-                    ports.extend(plan_port(&place, *protocol, &vips, &mut problems));
-                }
-                PortProtocol::Unsupported(name) => problems.push(unsupported(service, port, at, name)),
+    let mut ready_here = usize::MAX;
+    for (at, port) in service.ports.iter().enumerate().filter(|_| !faces.is_empty()) {
+        let place = backends::Place {
+            service,
+            port,
+            at,
+            slices: &slices,
+            settings,
+            around,
+        };
+        match &port.protocol {
+            PortProtocol::Balanced(protocol) => {
+                ready_here = ready_here.min(backends::ready_here(&place));
+                ports.extend(plan_port(&place, *protocol, &faces, &mut problems));
             }
+            PortProtocol::Unsupported(name) => problems.push(unsupported(service, port, at, name)),
         }
-        problems.extend(backends::complaints(service, slices));
+    }
+    if service.source_ranges.is_some() && faces.iter().any(|face| face.guarded) {
+        problems.push(open_ranges(service));
+    }
+    if !faces.is_empty() {
+        problems.extend(backends::complaints(service, &slices));
     }
     problems.sort_unstable();
     problems.dedup();
-    let rank = (service.created.unwrap_or(i64::MAX), service.name.clone());
     ServicePlan {
-        rank,
+        rank: (service.created.unwrap_or(i64::MAX), service.name.clone()),
         ports,
         problems,
+        ready_here,
     }
+}
+
+/// The slices that count, each with the weight of its cluster.
+fn slices<'p>(
+    service: &ServiceSpec,
+    store: &'p Store,
+    settings: &PlanSettings,
+    around: Surroundings<'_>,
+) -> Vec<(&'p EndpointSliceSpec, u16)> {
+    let weight = |cluster: ClusterId| {
+        let weights = service.global.get().map(|global| &global.weights);
+        let name = settings.clusters.get(&cluster);
+        let weight = weights
+            .zip(name)
+            .and_then(|(weights, name)| weights.get(name).copied());
+        weight.unwrap_or(1)
+    };
+    let own = store.slices_of(&service.name).into_iter();
+    let mut slices: Vec<_> = own.map(|slice| (slice, weight(service.name.cluster))).collect();
+    let tiered = service
+        .global
+        .get()
+        .is_some_and(|global| global.failover_threshold.is_some());
+    if !tiered || around.failed_over {
+        for sibling in store.siblings(service) {
+            let theirs = store.slices_of(&sibling.name).into_iter();
+            slices.extend(theirs.map(|slice| (slice, weight(sibling.name.cluster))));
+        }
+    }
+    slices
 }
 
 fn plan_port(
     place: &backends::Place<'_>,
     protocol: Protocol,
-    vips: &[Addr],
+    faces: &[Face],
     problems: &mut Vec<Problem>,
 ) -> Vec<Arc<PlannedPort>> {
     let service = place.service;
-    let mode = place.mode();
-    let plan = |&addr: &Addr| {
-        Arc::new(PlannedPort {
-            key: VipKey {
-                addr,
-                port: place.port.port,
-                protocol,
-            },
+    let mut ports = vec![];
+    for face in faces {
+        let Some(port) = face.port(place.port) else {
+            continue;
+        };
+        let key = VipKey {
+            addr: face.addr,
+            port,
+            protocol,
+        };
+        let mode = face.mode(place.mode());
+        ports.push(Arc::new(PlannedPort {
+            key,
             owner: service.name.clone(),
             port_name: place.port.name.clone(),
+            reach: face.reach,
             mode,
             hash_inputs: service.hash_inputs.get().copied().unwrap_or_default(),
-            backends: backends::backends(place, addr.family(), problems),
-        })
-    };
-    let mut vips = vips.to_vec();
-    vips.sort_unstable();
-    vips.dedup();
-    vips.iter().map(plan).collect()
-}
-
-fn found_before(service: &ServiceSpec, slices: &[&EndpointSliceSpec]) -> Vec<Problem> {
-    let settings = [
-        service.vips.problem(),
-        service.mode.problem(),
-        service.hash_inputs.problem(),
-        service.weights.problem(),
-    ];
-    let of_slices = slices.iter().flat_map(|slice| &slice.problems);
-    settings
-        .into_iter()
-        .flatten()
-        .chain(&service.problems)
-        .chain(of_slices)
-        .cloned()
-        .collect()
+            affinity: service.affinity,
+            source_ranges: service
+                .source_ranges
+                .as_deref()
+                .filter(|_| face.guarded)
+                .map(Into::into),
+            on_removal: service.on_removal.get().copied().unwrap_or_default(),
+            tcp_timeout: service.tcp_timeout.get().copied(),
+            udp_timeout: service.udp_timeout.get().copied(),
+            mss: service.mss.get().copied(),
+            backends: backends::backends(place, face, mode, problems),
+        }));
+    }
+    ports
 }
 
 fn refused_vip(service: &ServiceSpec, vip: Addr) -> Problem {
     let message =
         format!("{vip} is a source address of mode nat (--snat-address) and cannot be a VIP as well");
     Problem::error(message, "give the Service another address").about(service.object())
+}
+
+/// Who may connect is not checked yet; somebody should know.
+fn open_ranges(service: &ServiceSpec) -> Problem {
+    let message = "source ranges are not enforced: every client may connect";
+    Problem::warning(message, "filter in front of this node or on the backends")
+        .about(service.object())
+        .field("spec.loadBalancerSourceRanges")
 }
 
 fn unsupported(service: &ServiceSpec, port: &PortSpec, at: usize, protocol: &str) -> Problem {

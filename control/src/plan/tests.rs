@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{EndpointSpec, Readiness, Setting};
+use crate::model::{EndpointSpec, NodeKey, Readiness, Setting};
 use crate::testing::{addr, endpoint, port, service, slice, slice_port};
 
 fn planned(services: Vec<ServiceSpec>, slices: Vec<EndpointSliceSpec>) -> Plan {
@@ -14,7 +14,26 @@ fn planned(services: Vec<ServiceSpec>, slices: Vec<EndpointSliceSpec>) -> Plan {
     for spec in slices {
         let _ = store.apply_slice(spec);
     }
-    plan(&store, &PlanSettings::default())
+    plan(&store, &PlanSettings::default(), &BTreeSet::new())
+}
+
+/// One Service by itself, on a node with these addresses.
+fn alone(
+    service: &ServiceSpec,
+    slices: &[&EndpointSliceSpec],
+    settings: &PlanSettings,
+    local: &[&str],
+) -> ServicePlan {
+    let mut store = Store::default();
+    for spec in slices {
+        let _ = store.apply_slice((*spec).clone());
+    }
+    let around = Surroundings {
+        local: &local.iter().map(|a| addr(a)).collect(),
+        nodes: &[],
+        failed_over: false,
+    };
+    plan_service(service, &store, settings, around)
 }
 
 /// `10.0.0.1:80=1 10.0.0.2:80=0`
@@ -268,7 +287,7 @@ fn a_source_address_of_nat_is_never_a_vip() {
     };
     let spec = service("web", "192.0.2.1,192.0.2.2").build();
     let ends = slice("web-1", "web", vec![endpoint("10.0.0.1")]);
-    let plan = plan_service(&spec, &[&ends], &settings);
+    let plan = alone(&spec, &[&ends], &settings, &[]);
     assert_eq!(plan.ports.len(), 1);
     assert!(plan.problems[0].to_string().contains("(--snat-address)"));
 }
@@ -296,10 +315,10 @@ fn ports_that_come_out_the_same_are_the_same() {
     let spec = service("web", "192.0.2.1,192.0.2.2").build();
     let ends = slice("web-1", "web", vec![endpoint("10.0.0.1")]);
     let settings = PlanSettings::default();
-    let before = plan_service(&spec, &[&ends], &settings);
+    let before = alone(&spec, &[&ends], &settings, &[]);
     let mut fewer = spec.clone();
     fewer.vips = Setting::Valid(vec![addr("192.0.2.2")]);
-    let after = plan_service(&fewer, &[&ends], &settings).sharing(&before);
+    let after = alone(&fewer, &[&ends], &settings, &[]).sharing(&before);
     assert!(Arc::ptr_eq(&after.ports[0], &before.ports[1]));
 }
 
@@ -361,15 +380,6 @@ proptest! {
         slices.rotate_left(by_slice);
         slices.reverse();
         prop_assert_eq!(&planned(services.clone(), slices.clone()), &want);
-        // Slices in any order, also within one Service.
-        let settings = PlanSettings::default();
-        for spec in &services {
-            let mut of: Vec<&EndpointSliceSpec> = slices.iter().filter(|s| s.service == spec.name).collect();
-            let forwards = plan_service(spec, &of, &settings);
-            of.reverse();
-            let backwards = plan_service(spec, &of, &settings);
-            prop_assert_eq!(forwards.ports, backwards.ports);
-        }
     }
 
     #[test]
@@ -379,5 +389,260 @@ proptest! {
         for port in &plan.ports {
             prop_assert!(port.backends.is_sorted_by(|a, b| a.addr < b.addr));
         }
+    }
+}
+
+/// `192.0.2.1:80/TCP nat 10.0.0.1:80=1`, one line a port.
+fn lines(plan: &ServicePlan) -> Vec<String> {
+    let line = |port: &Arc<PlannedPort>| format!("{} {} {}", port.key, port.mode, backends(port));
+    plan.ports.iter().map(line).collect()
+}
+
+fn in_cluster(spec: ServiceSpec) -> ServiceSpec {
+    ServiceSpec {
+        name: ObjectName {
+            cluster: ClusterId::OWN,
+            ..spec.name
+        },
+        ..spec
+    }
+}
+
+fn slice_of(cluster: u8, name: &str, service: &str, ends: Vec<EndpointSpec>) -> EndpointSliceSpec {
+    let spec = slice(name, service, ends);
+    let moved = |name: ObjectName| ObjectName {
+        cluster: ClusterId(cluster),
+        ..name
+    };
+    EndpointSliceSpec {
+        name: moved(spec.name),
+        service: moved(spec.service),
+        ..spec
+    }
+}
+
+#[test]
+fn in_a_cluster_only_load_balancers_of_our_class_are_served() {
+    let ends = slice_of(1, "web-1", "web", vec![endpoint("10.0.0.1")]);
+    let settings = |default_class| PlanSettings {
+        class: "maglane.io/maglane".into(),
+        default_class,
+        ..PlanSettings::default()
+    };
+    for (class, default_class, served) in [
+        (Some("maglane.io/maglane"), false, true),
+        (Some("maglane.io/maglane"), true, true),
+        (Some("example.com/other"), true, false),
+        (None, false, false),
+        (None, true, true),
+    ] {
+        let spec = in_cluster(ServiceSpec {
+            class: class.map(Into::into),
+            ..service("web", "192.0.2.1").build()
+        });
+        let plan = alone(&spec, &[&ends], &settings(default_class), &[]);
+        assert_eq!(!plan.ports.is_empty(), served, "{class:?} {default_class}");
+    }
+}
+
+#[test]
+fn a_manifest_without_an_address_is_told() {
+    let mut spec = service("web", "192.0.2.1").build();
+    spec.vips = Setting::Unset;
+    let plan = planned(vec![spec], vec![]);
+    assert_eq!(plan.ports, []);
+    let want =
+        "Service default/web: not served: it has no address; name its virtual addresses in the annotation";
+    assert!(messages(&plan)[0].starts_with(want), "{:?}", messages(&plan));
+}
+
+#[test]
+fn other_addresses_are_served_when_asked_for() {
+    let ends = slice("web-1", "web", vec![endpoint("10.0.0.1")]);
+    let spec = ServiceSpec {
+        cluster_ips: vec![addr("10.96.0.1")],
+        external_ips: vec![addr("198.51.100.1")],
+        ports: vec![PortSpec {
+            node_port: Some(30_080),
+            ..port("", "TCP", 80)
+        }],
+        source_ranges: Some(vec!["203.0.113.0/24".parse().unwrap()]),
+        ..service("web", "192.0.2.1").mode(ForwardingMode::L2Dsr).build()
+    };
+    let plan = alone(&spec, &[&ends], &PlanSettings::default(), &["10.0.0.250"]);
+    assert_eq!(lines(&plan), ["192.0.2.1:80/TCP l2-dsr 10.0.0.1:80=1"]);
+    assert!(
+        plan.problems
+            .iter()
+            .any(|p| p.to_string().contains("CVE-2020-8554")),
+        "{:?}",
+        plan.problems
+    );
+    let settings = PlanSettings {
+        serve: Serve {
+            node_port: true,
+            cluster_ip: true,
+            external_ip: true,
+        },
+        ..PlanSettings::default()
+    };
+    let local = ["10.0.0.250", "127.0.0.1", "fe80::1", "169.254.0.1"];
+    let plan = alone(&spec, &[&ends], &settings, &local);
+    let mut found = lines(&plan);
+    found.sort_unstable();
+    let want = [
+        "10.0.0.250:30080/TCP nat 10.0.0.1:80=1",
+        "10.96.0.1:80/TCP l2-dsr 10.0.0.1:80=1",
+        "192.0.2.1:80/TCP l2-dsr 10.0.0.1:80=1",
+        "198.51.100.1:80/TCP l2-dsr 10.0.0.1:80=1",
+    ];
+    assert_eq!(found, want);
+    let of = |text: &str| {
+        plan.ports
+            .iter()
+            .find(|port| port.key.to_string().starts_with(text))
+            .unwrap()
+    };
+    assert_eq!(
+        (of("10.0.0.250").reach, of("192.0.2.1").reach),
+        (Reach::Port, Reach::Address)
+    );
+    // kube-proxy guards load balancer addresses; external ones are as open to the world.
+    let guarded = |text| of(text).source_ranges.is_some();
+    assert_eq!(
+        ["10.0.0.250", "10.96", "192.0.2", "198.51"].map(guarded),
+        [false, false, true, true]
+    );
+}
+
+#[test]
+fn zone_hints_count_when_every_ready_endpoint_has_one_and_one_is_for_this_zone() {
+    let hinted = |a: &str, zones: &[&str]| EndpointSpec {
+        zones: zones.iter().map(|zone| (*zone).into()).collect(),
+        ..endpoint(a)
+    };
+    let node = crate::model::NodeSpec {
+        name: ObjectName::new("", "lb-1"),
+        addresses: vec![],
+        zone: Some("east".into()),
+        usable: true,
+    };
+    let settings = PlanSettings {
+        node: Some("lb-1".into()),
+        ..PlanSettings::default()
+    };
+    for (ends, want) in [
+        (
+            vec![hinted("10.0.0.1", &["east"]), hinted("10.0.0.2", &["west"])],
+            "10.0.0.1:80=1 10.0.0.2:80=0",
+        ),
+        (
+            vec![hinted("10.0.0.1", &["east"]), hinted("10.0.0.2", &[])],
+            "10.0.0.1:80=1 10.0.0.2:80=1",
+        ),
+        (
+            vec![hinted("10.0.0.1", &["north"]), hinted("10.0.0.2", &["west"])],
+            "10.0.0.1:80=1 10.0.0.2:80=1",
+        ),
+    ] {
+        let mut store = Store::default();
+        let _ = store.apply_slice(slice("web-1", "web", ends));
+        let around = Surroundings {
+            local: &BTreeSet::new(),
+            nodes: &[&node],
+            failed_over: false,
+        };
+        let plan = plan_service(&service("web", "192.0.2.1").build(), &store, &settings, around);
+        assert_eq!(backends(&plan.ports[0]), want);
+    }
+}
+
+#[test]
+fn nodes_are_backends_on_the_node_port_and_local_wants_a_ready_endpoint_there() {
+    let node = |name: &str, address: &str, usable| crate::model::NodeSpec {
+        name: ObjectName::new("", name),
+        addresses: vec![addr(address)],
+        zone: None,
+        usable,
+    };
+    let nodes = [
+        node("a", "10.1.0.1", true),
+        node("b", "10.1.0.2", true),
+        node("c", "10.1.0.3", false),
+    ];
+    let mut store = Store::default();
+    let on_a = EndpointSpec {
+        node: Some(NodeKey::of("a")),
+        ..endpoint("10.0.0.1")
+    };
+    let _ = store.apply_slice(slice("web-1", "web", vec![on_a]));
+    let plan = |policy| {
+        let spec = ServiceSpec {
+            backends: Setting::Valid(crate::model::BackendKind::Nodes),
+            external_policy: policy,
+            ports: vec![PortSpec {
+                node_port: Some(30_080),
+                ..port("", "TCP", 80)
+            }],
+            ..service("web", "192.0.2.1").build()
+        };
+        let around = Surroundings {
+            local: &BTreeSet::new(),
+            nodes: &nodes.iter().collect::<Vec<_>>(),
+            failed_over: false,
+        };
+        let plan = plan_service(&spec, &store, &PlanSettings::default(), around);
+        backends(&plan.ports[0])
+    };
+    use crate::model::TrafficPolicy::{Cluster, Local};
+    assert_eq!(
+        plan(Cluster),
+        "10.1.0.1:30080=1 10.1.0.2:30080=1 10.1.0.3:30080=0"
+    );
+    assert_eq!(plan(Local), "10.1.0.1:30080=1 10.1.0.2:30080=0 10.1.0.3:30080=0");
+}
+
+#[test]
+fn a_global_service_has_the_endpoints_of_all_clusters_weighed() {
+    let global = |threshold| {
+        Setting::Valid(crate::model::GlobalSpec {
+            failover_threshold: threshold,
+            weights: [("west".into(), 3)].into(),
+        })
+    };
+    let spec = |cluster: u8, threshold| {
+        let spec = in_cluster(service("web", "192.0.2.1").build());
+        ServiceSpec {
+            name: ObjectName {
+                cluster: ClusterId(cluster),
+                ..spec.name
+            },
+            global: global(threshold),
+            ..spec
+        }
+    };
+    let settings = PlanSettings {
+        default_class: true,
+        clusters: [(ClusterId::OWN, "east".into()), (ClusterId(2), "west".into())].into(),
+        ..PlanSettings::default()
+    };
+    let mut store = Store::default();
+    let _ = store.apply_service(spec(2, None));
+    let _ = store.apply_slice(slice_of(1, "web-1", "web", vec![endpoint("10.0.0.1")]));
+    let _ = store.apply_slice(slice_of(2, "web-1", "web", vec![endpoint("10.2.0.1")]));
+    let _ = store.apply_slice(slice_of(3, "web-1", "web", vec![endpoint("10.3.0.1")]));
+    for (threshold, failed_over, want) in [
+        (None, false, "10.0.0.1:80=1 10.2.0.1:80=3"),
+        (Some(1), false, "10.0.0.1:80=1"),
+        (Some(1), true, "10.0.0.1:80=1 10.2.0.1:80=3"),
+    ] {
+        let around = Surroundings {
+            local: &BTreeSet::new(),
+            nodes: &[],
+            failed_over,
+        };
+        let plan = plan_service(&spec(1, threshold), &store, &settings, around);
+        assert_eq!(backends(&plan.ports[0]), want, "{threshold:?} {failed_over}");
+        assert_eq!(plan.ready_here, 1);
     }
 }

@@ -4,7 +4,7 @@
 //! stay with their neighbours and groups for as long as these exist; a changed MAC address replaces the hops
 //! alone. Tables `local` and `main` are followed; policy rules are not.
 //!
-//! Which MAC counts: REACHABLE, STALE, DELAY, PROBE, PERMANENT and NOARP entries are resolved. While the
+//! Which MAC counts: REACHABLE, STALE, DELAY, PROBE, PERMANENT and NOARP entries have one. While the
 //! kernel asks again (INCOMPLETE), or after it forgot an entry that our traffic does not keep fresh, the last
 //! MAC goes on; FAILED, that is an unanswered question, drops it.
 
@@ -92,11 +92,13 @@ pub struct Neighbor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NeighborState {
-    /// REACHABLE, STALE, DELAY or PROBE.
+    /// REACHABLE, STALE or DELAY.
     Resolved(MacAddr),
+    /// PROBE: known, and the kernel is asking whether it still holds.
+    Probing(MacAddr),
     /// PERMANENT or NOARP: never asked for.
     Fixed(MacAddr),
-    /// INCOMPLETE: the kernel is asking.
+    /// INCOMPLETE or NONE: the kernel is asking, or about to.
     Pending,
     /// Nobody answered.
     Failed,

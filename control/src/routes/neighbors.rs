@@ -14,6 +14,8 @@ pub(super) enum Freshness {
     /// Never: set by hand, or without ARP.
     Fixed,
     Resolved,
+    /// The kernel is confirming it.
+    Probing,
     Missing,
 }
 
@@ -85,6 +87,7 @@ impl Neighbors {
         let before = self.known.get(&key).and_then(|known| known.mac);
         let (mac, freshness) = match neighbor.state {
             NeighborState::Resolved(mac) => (Some(mac), Freshness::Resolved),
+            NeighborState::Probing(mac) => (Some(mac), Freshness::Probing),
             NeighborState::Fixed(mac) => (Some(mac), Freshness::Fixed),
             NeighborState::Pending => (before, Freshness::Missing),
             NeighborState::Failed => (None, Freshness::Missing),

@@ -4,6 +4,7 @@ use maglane_shared::flow::FlowHash;
 use maglane_shared::next_hop::{NextHop, NoHop};
 
 use super::*;
+use crate::effect::Question;
 use crate::testing::{addr, link, mac, neighbor, route};
 
 fn store() -> RouteStore {
@@ -216,12 +217,16 @@ fn due(store: &mut RouteStore, millis: u64) -> Vec<String> {
     store
         .due(Duration::from_millis(millis))
         .iter()
-        .map(|n| format!("{}@{}", n.addr, n.interface))
+        .map(|n| match n.question {
+            Question::Resolve => format!("{}@{}", n.addr, n.interface),
+            Question::Confirm => format!("{}@{} still?", n.addr, n.interface),
+            Question::Anew => format!("{}@{} anew", n.addr, n.interface),
+        })
         .collect()
 }
 
 #[test]
-fn what_is_missing_is_asked_for_each_second_and_what_is_known_every_fifteen() {
+fn what_is_missing_is_asked_for_and_what_is_known_confirmed_each_second() {
     let mut store = store();
     store.routes_read(vec![route("10.0.0.0/24", &[(2, None)])]);
     backends(&mut store, &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
@@ -230,16 +235,52 @@ fn what_is_missing_is_asked_for_each_second_and_what_is_known_every_fifteen() {
         ..neighbor(2, "10.0.0.3", 3)
     });
     assert_eq!(due(&mut store, 0), ["10.0.0.1@2", "10.0.0.2@2"]);
-    assert_eq!(due(&mut store, 999), [""; 0]);
     store.neighbor_changed(neighbor(2, "10.0.0.1", 1));
-    assert_eq!(due(&mut store, 1000), ["10.0.0.2@2"]);
+    assert_eq!(due(&mut store, 999), [""; 0]);
+    assert_eq!(due(&mut store, 1000), ["10.0.0.1@2 still?", "10.0.0.2@2"]);
     store.neighbor_changed(neighbor(2, "10.0.0.2", 2));
-    assert_eq!(due(&mut store, 14_999), [""; 0]);
-    assert_eq!(due(&mut store, 15_000), ["10.0.0.1@2"]);
-    assert_eq!(due(&mut store, 16_000), ["10.0.0.2@2"]);
+    assert_eq!(due(&mut store, 1999), [""; 0]);
+    assert_eq!(due(&mut store, 2000), ["10.0.0.1@2 still?", "10.0.0.2@2 still?"]);
     // Forgotten by the kernel: at once.
     store.neighbor_removed(2, addr("10.0.0.1"));
-    assert_eq!(due(&mut store, 16_001), ["10.0.0.1@2"]);
+    assert_eq!(due(&mut store, 2001), ["10.0.0.1@2"]);
+}
+
+#[test]
+fn a_mac_address_that_does_not_answer_is_asked_for_anew_and_used_meanwhile() {
+    let mut store = store();
+    store.routes_read(vec![route("10.0.0.0/24", &[(2, None)])]);
+    backends(&mut store, &["10.0.0.1"]);
+    let state = |state| Neighbor {
+        state,
+        ..neighbor(2, "10.0.0.1", 1)
+    };
+    store.neighbor_changed(neighbor(2, "10.0.0.1", 1));
+    assert_eq!(due(&mut store, 0), ["10.0.0.1@2 still?"]);
+    store.neighbor_changed(state(NeighborState::Probing(mac(1))));
+    assert_eq!(due(&mut store, 399), [""; 0]);
+    assert_eq!(due(&mut store, 400), ["10.0.0.1@2 anew"]);
+    store.neighbor_changed(state(NeighborState::Pending));
+    assert_eq!(hop(&mut store, "10.0.0.1").unwrap().destination, Some(mac(1)));
+    store.neighbor_changed(neighbor(2, "10.0.0.1", 9));
+    assert_eq!(hop(&mut store, "10.0.0.1").unwrap().destination, Some(mac(9)));
+    assert_eq!(due(&mut store, 1400), ["10.0.0.1@2 still?"]);
+}
+
+#[test]
+fn many_neighbours_are_confirmed_less_often() {
+    let mut store = store();
+    store.routes_read(vec![route("10.0.0.0/16", &[(2, None)])]);
+    let all: Vec<String> = (0..512)
+        .map(|i| format!("10.0.{}.{}", i / 256, i % 256))
+        .collect();
+    backends(&mut store, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    for name in &all {
+        store.neighbor_changed(neighbor(2, name, 1));
+    }
+    assert_eq!(due(&mut store, 0).len(), 512);
+    assert_eq!(due(&mut store, 1999).len(), 0);
+    assert_eq!(due(&mut store, 2000).len(), 512);
 }
 
 #[test]
@@ -250,8 +291,8 @@ fn workers_wishes_are_kept_while_somebody_answers() {
     assert_eq!(due(&mut store, 0), ["10.0.0.50@2"]);
     store.neighbor_changed(neighbor(2, "10.0.0.50", 50));
     assert_eq!(hop(&mut store, "10.0.0.50").unwrap().destination, Some(mac(50)));
-    assert_eq!(due(&mut store, 15_000), ["10.0.0.50@2"]);
-    assert_eq!(due(&mut store, 600_000), ["10.0.0.50@2"]);
+    assert_eq!(due(&mut store, 15_000), ["10.0.0.50@2 still?"]);
+    assert_eq!(due(&mut store, 600_000), ["10.0.0.50@2 still?"]);
     assert_eq!(due(&mut store, 620_000), [""; 0], "nobody asked for long");
     store.neighbor_wanted(PortIndex(0), addr("10.0.0.51"), Duration::from_secs(700));
     assert_eq!(due(&mut store, 700_000), ["10.0.0.51@2"]);

@@ -1,7 +1,9 @@
 //! Whom to keep resolved, and when the kernel must be asked.
 //!
-//! Packets that bypass the kernel leave its neighbour entries looking idle, so everything in use is asked for
-//! again every [`REFRESH`] (FAILURES D14); what is missing, every [`RETRY`].
+//! Packets that bypass the kernel leave its neighbour entries looking idle or, worse, reachable for tens of
+//! seconds after the MAC address behind them has changed in silence. So everything in use is confirmed once a
+//! second, at most [`CONFIRMATIONS`] neighbours a second, and asked for anew when it does not answer: a new MAC
+//! address is found within two seconds. What is missing is asked for every [`RETRY`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,9 +13,14 @@ use maglane_shared::addr::Addr;
 use maglane_shared::next_hop::PortIndex;
 
 use super::neighbors::Freshness;
-use crate::effect::NeighborRef;
+use crate::effect::{NeighborRef, Question};
 
-pub(super) const REFRESH: Duration = Duration::from_secs(15);
+/// Between two confirmations of a neighbour, as long as they are few.
+pub(super) const CONFIRM: Duration = Duration::from_secs(1);
+/// Of all neighbours a second: each is a unicast ARP request or neighbour solicitation.
+const CONFIRMATIONS: u32 = 256;
+/// A neighbour that has not answered for so long may be elsewhere.
+pub(super) const PATIENCE: Duration = Duration::from_millis(400);
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// A neighbour that only workers asked for is kept fresh this long after they last did.
 const KEEP_ASKED: Duration = Duration::from_secs(600);
@@ -73,14 +80,17 @@ impl Wants {
     ) -> Vec<NeighborRef> {
         let mut looked = BTreeMap::new();
         let mut due = vec![];
+        let hops: Vec<_> = hops.collect();
+        let confirm = CONFIRM * (hops.len() as u32).div_ceil(CONFIRMATIONS).max(1);
         for (port, addr) in hops {
             let Some((interface, freshness)) = state(port, addr) else {
                 continue;
             };
-            let wait = match freshness {
+            let (wait, question) = match freshness {
                 Freshness::Fixed => continue,
-                Freshness::Resolved => REFRESH,
-                Freshness::Missing => RETRY,
+                Freshness::Resolved => (confirm, Question::Confirm),
+                Freshness::Probing => (PATIENCE, Question::Anew),
+                Freshness::Missing => (RETRY, Question::Resolve),
             };
             let last = self.looked.get(&(port, addr)).copied();
             if last.is_some_and(|last| now.saturating_sub(last) < wait) {
@@ -92,6 +102,7 @@ impl Wants {
                 port,
                 interface,
                 addr,
+                question,
             });
         }
         self.looked = looked;

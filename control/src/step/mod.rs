@@ -9,6 +9,7 @@ mod problems;
 mod steering;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,20 +22,23 @@ use crate::catalog::Catalog;
 use crate::compile::{CompileSettings, CompiledPort, Compiler, Work};
 use crate::effect::{Effect, PortSpan, SteerPlan};
 use crate::event::{Event, Source};
-use crate::model::ObjectName;
-use crate::plan::{Plan, PlanSettings, PlannedPort, ServicePlan, plan_service};
+use crate::model::{NodeSpec, ObjectName};
+use crate::plan::{Plan, PlanSettings, PlannedPort, ServicePlan, Surroundings, plan_service};
 use crate::problem::Problem;
 use crate::routes::RouteStore;
 use crate::store::Store;
 
 use problems::Complaints;
 use steering::Steering;
+use tiers::Tiers;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `--interface`, in order.
     pub interfaces: Vec<Box<str>>,
     pub workers: u16,
+    /// Whom to wait for before anything may be removed; the kernel is one of them.
+    pub sources: BTreeSet<Source>,
     pub plan: PlanSettings,
     pub compile: CompileSettings,
     /// `--snat-address` with `--snat-ports`.
@@ -63,6 +67,7 @@ pub struct Controller {
     /// Services to plan anew.
     dirty: BTreeSet<ObjectName>,
     services: BTreeMap<ObjectName, ServicePlan>,
+    tiers: Tiers,
     plan: Plan,
     /// What the table is made of, or the next one will be.
     ports: Vec<Arc<PlannedPort>>,
@@ -100,6 +105,7 @@ impl Controller {
             complaints: Complaints::default(),
             dirty: BTreeSet::new(),
             services: BTreeMap::new(),
+            tiers: Tiers::default(),
             plan: Plan::default(),
             ports,
             moved: true,
@@ -133,17 +139,19 @@ impl Controller {
 
     /// What is served, for the metrics page and the admin socket.
     pub fn catalog(&mut self) -> Arc<Catalog> {
-        let make = || {
-            Arc::new(Catalog {
-                generation: self.generation,
-                running: self.running.clone(),
-                ports: Arc::clone(self.compiler.ports()),
-                steered: self.steering.confirmed().vips.clone(),
-                problems: self.complaints.all().cloned().collect(),
-                synced: self.synced.clone(),
-            })
-        };
-        Arc::clone(self.catalog.get_or_insert_with(make))
+        if let Some(catalog) = &self.catalog {
+            return Arc::clone(catalog);
+        }
+        let catalog = Arc::new(Catalog {
+            generation: self.generation,
+            running: self.running.clone(),
+            ports: Arc::clone(self.compiler.ports()),
+            steered: self.steering.confirmed().vips.clone(),
+            problems: self.complaints.all().cloned().collect(),
+            sources: self.sources(),
+        });
+        self.catalog = Some(Arc::clone(&catalog));
+        catalog
     }
 
     /// What the next controller of this process must know, should this one fail.
@@ -167,6 +175,16 @@ impl Controller {
             Event::ServiceDeleted(name) => self.dirty.extend(self.store.delete_service(&name)),
             Event::SliceApplied(spec) => self.dirty.extend(self.store.apply_slice(*spec)),
             Event::SliceDeleted(name) => self.dirty.extend(self.store.delete_slice(&name)),
+            Event::NodeApplied(spec) => {
+                if self.store.apply_node(*spec) {
+                    self.dirty_all();
+                }
+            }
+            Event::NodeDeleted(name) => {
+                if self.store.delete_node(&name) {
+                    self.dirty_all();
+                }
+            }
             Event::SourceSynced(source) => {
                 self.synced.insert(source);
                 self.moved = true;
@@ -175,8 +193,12 @@ impl Controller {
             Event::SourceProblems { source, problems } => self.complaints.of_source(source, problems),
             Event::LinksRead(links) => routes.links_read(links),
             Event::AddressesRead(addresses) => {
+                let before = routes.local().clone();
                 routes.addresses_read(addresses);
                 self.moved = true;
+                if self.settings.plan.serve.node_port && before != *self.routes.local() {
+                    self.dirty_all();
+                }
             }
             Event::RoutesRead(all) => routes.routes_read(all),
             Event::NeighborsRead(neighbors) => routes.neighbors_read(neighbors),
@@ -190,7 +212,10 @@ impl Controller {
                 self.catalog = None;
             }
             Event::SteerFailed { revision, reason } => self.steering.failed(revision, reason),
-            Event::Tick => self.moved |= self.steering.retry(),
+            Event::Tick => {
+                self.moved |= self.steering.retry();
+                self.dirty.extend(self.tiers.due(now));
+            }
         }
     }
 
@@ -208,7 +233,7 @@ impl Controller {
 
     fn settle(&mut self, now: Duration) -> Vec<Effect> {
         let mut effects = vec![];
-        self.replan();
+        self.replan(now);
         if self.may_act() {
             if std::mem::take(&mut self.moved) {
                 // First: what is un-steered here may still be in the table for a while, never the other way round.
@@ -226,19 +251,56 @@ impl Controller {
     }
 
     fn may_act(&self) -> bool {
-        self.synced.contains(&Source::Kernel) && (!self.resumed || self.synced.contains(&Source::Manifests))
+        self.synced.contains(&Source::Kernel) && (!self.resumed || self.all_synced())
     }
 
-    fn replan(&mut self) {
+    /// Has every source told all it had?
+    pub fn all_synced(&self) -> bool {
+        self.settings.sources.is_subset(&self.synced)
+    }
+
+    fn sources(&self) -> BTreeMap<Source, bool> {
+        let sources = self.settings.sources.iter();
+        sources
+            .map(|source| (*source, self.synced.contains(source)))
+            .collect()
+    }
+
+    /// What every plan depends on has changed.
+    fn dirty_all(&mut self) {
+        let here = self
+            .store
+            .services()
+            .filter(|service| !service.name.cluster.is_remote());
+        self.dirty.extend(here.map(|service| service.name.clone()));
+    }
+
+    fn replan(&mut self, now: Duration) {
         if self.dirty.is_empty() {
             return;
         }
+        let nodes: Vec<&NodeSpec> = self.store.nodes().collect();
         for name in std::mem::take(&mut self.dirty) {
             let before = self.services.remove(&name);
             let Some(service) = self.store.service(&name) else {
+                self.tiers.forget(&name);
                 continue;
             };
-            let plan = plan_service(service, &self.store.slices_of(&name), &self.settings.plan);
+            let around = |failed_over| Surroundings {
+                local: self.routes.local(),
+                nodes: &nodes,
+                failed_over,
+            };
+            let plan =
+                |failed_over| plan_service(service, &self.store, &self.settings.plan, around(failed_over));
+            let held = self.tiers.failed_over(&name);
+            let first = plan(held);
+            let failed_over = self.tiers.settle(service, first.ready_here, now);
+            let plan = if failed_over == held {
+                first
+            } else {
+                plan(failed_over)
+            };
             let plan = match &before {
                 Some(before) => plan.sharing(before),
                 None => plan,

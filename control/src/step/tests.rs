@@ -6,7 +6,7 @@ use maglane_shared::service::ForwardingMode;
 use proptest::prelude::*;
 
 use super::*;
-use crate::effect::NeighborRef;
+use crate::effect::{NeighborRef, Question};
 use crate::model::{EndpointSliceSpec, ServiceSpec};
 use crate::plan::plan;
 use crate::problem::Severity;
@@ -16,6 +16,7 @@ fn settings(workers: u16) -> Settings {
     Settings {
         interfaces: vec!["eth0".into()],
         workers,
+        sources: [Source::Kernel, Source::Manifests].into(),
         plan: PlanSettings::default(),
         compile: CompileSettings {
             hash_key: HashKey::default(),
@@ -322,6 +323,7 @@ fn a_worker_in_want_of_a_neighbour_gets_it_asked_for() {
         port: PortIndex(0),
         interface: 2,
         addr: addr("10.0.0.9"),
+        question: Question::Resolve,
     };
     assert_eq!(world.resolved, [want]);
 }
@@ -666,7 +668,7 @@ proptest! {
         let mut store = Store::default();
         objects.services.into_values().for_each(|spec| drop(store.apply_service(spec)));
         objects.slices.into_values().for_each(|spec| drop(store.apply_slice(spec)));
-        let want = plan(&store, &PlanSettings::default());
+        let want = plan(&store, &PlanSettings::default(), &BTreeSet::new());
         let addrs: BTreeSet<Addr> = want.ports.iter().map(|port| port.key.addr).collect();
         prop_assert_eq!(&world.tables.last().unwrap().1, &addrs);
         prop_assert_eq!(&world.steered, &addrs);

@@ -32,7 +32,7 @@ fn tables(report: &StatusReport) -> String {
         report.running_generation
     );
     for source in report.sources.iter().filter(|source| !source.synced) {
-        let _ = writeln!(text, "{}: not read yet", source.source.name());
+        let _ = writeln!(text, "{}: not read yet", source.source);
     }
     for section in [workers(report), interfaces(report), drops(report)]
         .into_iter()

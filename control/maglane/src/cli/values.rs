@@ -51,6 +51,66 @@ impl FromStr for OffOr {
     }
 }
 
+/// How to reach the cluster of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kubeconfig {
+    InCluster,
+    File(PathBuf),
+}
+
+impl FromStr for Kubeconfig {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err("write `in-cluster` or the path of a kubeconfig file".to_owned()),
+            "in-cluster" => Ok(Kubeconfig::InCluster),
+            path => Ok(Kubeconfig::File(path.into())),
+        }
+    }
+}
+
+impl fmt::Display for Kubeconfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kubeconfig::InCluster => f.write_str("in-cluster"),
+            Kubeconfig::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Another cluster: `east=/etc/maglane/east.kubeconfig`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSource {
+    pub name: String,
+    pub kubeconfig: PathBuf,
+}
+
+impl FromStr for ClusterSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(ClusterSource {
+                name: name.to_owned(),
+                kubeconfig: path.into(),
+            }),
+            Some(_) | None => Err("write NAME=FILE, the file a kubeconfig".to_owned()),
+        }
+    }
+}
+
+/// Addresses besides those of load balancers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Served {
+    /// Node ports, on this node's own addresses.
+    NodePort,
+    /// Cluster addresses.
+    ClusterIp,
+    /// `spec.externalIPs`: whoever may create a Service can then take over any address (CVE-2020-8554).
+    ExternalIp,
+}
+
 /// Which CPU core each worker is pinned to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cores {

@@ -4,13 +4,16 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use maglane_control::plan::Serve;
 use maglane_shared::flow::HashKey;
 use maglane_shared::maglev;
 
-use super::{SettingsError, TunnelSettings};
-use crate::cli::run::TunnelArgs;
-use crate::cli::values::{AutoOr, HashKeySource, parse_secret};
+use super::{KubernetesSettings, SettingsError, TunnelSettings};
+use crate::cli::run::{KubernetesArgs, TunnelArgs};
+use crate::cli::values::{AutoOr, HashKeySource, Served, parse_secret};
 
+/// As many as [`maglane_control::model::ClusterId`] can number, and some to spare.
+const MAX_CLUSTERS: usize = 200;
 /// More interfaces than any node has NICs.
 const MAX_INTERFACES: usize = 32;
 
@@ -69,6 +72,56 @@ pub(super) fn manifests(dir: PathBuf) -> Result<PathBuf, SettingsError> {
         "is not a directory",
         remedy,
     ))
+}
+
+pub(super) fn kubernetes(args: KubernetesArgs) -> Result<KubernetesSettings, SettingsError> {
+    let names: Vec<&str> = args.cluster.iter().map(|cluster| cluster.name.as_str()).collect();
+    let fail =
+        |problem: &str, remedy: &str| Err(SettingsError::new("--cluster", names.join(","), problem, remedy));
+    if names.len() > MAX_CLUSTERS {
+        return fail("is more than 200 clusters", "name at most 200");
+    }
+    let mut unique: HashSet<&str> = names.iter().copied().collect();
+    if unique.len() != names.len() || !unique.insert(&args.cluster_name) {
+        let remedy = "give each cluster a name of its own, other than --cluster-name";
+        return fail("names a cluster twice", remedy);
+    }
+    if !args.cluster.is_empty() && args.kubeconfig.is_none() {
+        let remedy = "name this node's own cluster with --kubeconfig as well";
+        return fail(
+            "is of no use alone: another cluster only adds to Services of the own one",
+            remedy,
+        );
+    }
+    Ok(KubernetesSettings {
+        own: args.kubeconfig,
+        cluster_name: args.cluster_name,
+        node_name: args.node_name.map_or_else(host_name, Ok)?,
+        class: args.load_balancer_class,
+        default_class: args.default_class,
+        serve: Serve {
+            node_port: args.serve.contains(&Served::NodePort),
+            cluster_ip: args.serve.contains(&Served::ClusterIp),
+            external_ip: args.serve.contains(&Served::ExternalIp),
+        },
+        record: args.record,
+        others: args.cluster,
+    })
+}
+
+fn host_name() -> Result<String, SettingsError> {
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    name.ok_or_else(|| {
+        let remedy = "name the Node object with --node-name";
+        SettingsError::new(
+            "--node-name",
+            "",
+            "cannot be found out: the host name is not text",
+            remedy,
+        )
+    })
 }
 
 pub(super) fn maglev(size: AutoOr<u32>) -> Result<Option<u32>, SettingsError> {

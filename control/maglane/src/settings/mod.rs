@@ -8,11 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use maglane_control::plan::Serve;
 use maglane_shared::flow::HashKey;
 use maglane_shared::service::ForwardingMode;
 
 use crate::cli::run::{ControlArgs, LogArgs, RunArgs};
-use crate::cli::values::{AutoOr, Choice, Cores, OffOr, Ports, UnknownPort, Wait, XdpMode};
+use crate::cli::values::{
+    AutoOr, Choice, ClusterSource, Cores, Kubeconfig, OffOr, Ports, UnknownPort, Wait, XdpMode,
+};
 
 pub use checks::core_count;
 
@@ -51,7 +54,8 @@ pub struct Settings {
     pub force_attach: bool,
     pub workers: WorkerSettings,
     pub sockets: SocketSettings,
-    pub manifests: PathBuf,
+    pub manifests: Option<PathBuf>,
+    pub kubernetes: KubernetesSettings,
     pub balance: BalanceSettings,
     pub nat: NatSettings,
     pub tunnels: TunnelSettings,
@@ -93,6 +97,20 @@ pub struct BalanceSettings {
     pub icmp_source_rate: u32,
 }
 
+/// Clusters, and what is taken from them.
+#[derive(Clone, Debug)]
+pub struct KubernetesSettings {
+    pub own: Option<Kubeconfig>,
+    pub cluster_name: String,
+    /// Unique names; the position gives the `ClusterId`.
+    pub others: Vec<ClusterSource>,
+    pub node_name: String,
+    pub class: String,
+    pub default_class: bool,
+    pub serve: Serve,
+    pub record: Option<PathBuf>,
+}
+
 #[derive(Clone, Debug)]
 pub struct NatSettings {
     /// As given; empty = choose from the served interfaces.
@@ -129,6 +147,7 @@ impl Settings {
             workers,
             xdp,
             balance,
+            kubernetes,
             nat,
             tunnels,
             flows,
@@ -158,7 +177,8 @@ impl Settings {
                 rx_ring: xdp.rx_ring,
                 tx_ring: xdp.tx_ring,
             },
-            manifests: checks::manifests(balance.manifests)?,
+            manifests: balance.manifests.map(checks::manifests).transpose()?,
+            kubernetes: checks::kubernetes(kubernetes)?,
             balance: BalanceSettings {
                 mode: balance.mode,
                 maglev_table_size: checks::maglev(balance.maglev_table_size)?,
@@ -192,6 +212,11 @@ impl Settings {
     }
 
     fn cross_check(&self) -> Result<(), SettingsError> {
+        if self.manifests.is_none() && self.kubernetes.own.is_none() {
+            let remedy = "name one of them, or both";
+            let problem = "is missing, and so is --manifests: there is nothing to serve";
+            return Err(SettingsError::new("--kubeconfig", "", problem, remedy));
+        }
         let (ports, node_ports) = (self.nat.ports, self.nat.node_ports);
         if ports.overlaps(node_ports) {
             let problem = format!("overlaps the node ports {node_ports} (--node-ports)");

@@ -11,9 +11,9 @@ use crate::cli::values::{AutoOr, HashKeySource, UnknownPort, duration};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Services and balancing")]
 pub struct BalanceArgs {
-    /// Directory of Service and EndpointSlice manifests (YAML or JSON), followed live. Required, no default.
-    #[arg(long, env = "MAGLANE_MANIFESTS", value_name = "DIR", required = true)]
-    pub manifests: PathBuf,
+    /// Directory of manifests (YAML or JSON), followed live. Required where there is no --kubeconfig.
+    #[arg(long, env = "MAGLANE_MANIFESTS", value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
 
     /// Forwarding mode of services that name none: nat, dnat, l2-dsr, ipip or gue.
     #[arg(long, env = "MAGLANE_MODE", value_name = "MODE", default_value_t = ForwardingMode::Nat)]

@@ -3,6 +3,7 @@
 
 mod balance;
 mod control;
+mod kubernetes;
 mod nat;
 mod xdp;
 
@@ -10,6 +11,7 @@ use clap::Args;
 
 pub use balance::{BalanceArgs, FlowArgs};
 pub use control::{ControlArgs, LogArgs};
+pub use kubernetes::KubernetesArgs;
 pub use nat::{NatArgs, TunnelArgs};
 pub use xdp::{InterfaceArgs, WorkerArgs, XdpArgs};
 
@@ -25,6 +27,8 @@ pub struct RunArgs {
     pub xdp: XdpArgs,
     #[command(flatten)]
     pub balance: BalanceArgs,
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
     #[command(flatten)]
     pub nat: NatArgs,
     #[command(flatten)]

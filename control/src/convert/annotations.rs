@@ -6,7 +6,7 @@ use maglane_shared::addr::{Addr, Family};
 use maglane_shared::flow::HashInputs;
 use maglane_shared::service::ForwardingMode;
 
-use crate::model::{ObjectRef, Setting};
+use crate::model::{BackendKind, GlobalSpec, ObjectRef, OnRemoval, Setting};
 use crate::problem::Problem;
 
 const PREFIX: &str = "maglane.io/";
@@ -14,7 +14,30 @@ pub(super) const ADDRESSES: &str = "maglane.io/addresses";
 const MODE: &str = "maglane.io/forwarding-mode";
 const HASH_INPUTS: &str = "maglane.io/hash-inputs";
 const WEIGHTS: &str = "maglane.io/weights";
-const KNOWN: [&str; 4] = [ADDRESSES, MODE, HASH_INPUTS, WEIGHTS];
+const BACKENDS: &str = "maglane.io/backends";
+const ON_REMOVAL: &str = "maglane.io/on-removal";
+const TCP_TIMEOUT: &str = "maglane.io/tcp-timeout";
+const UDP_TIMEOUT: &str = "maglane.io/udp-timeout";
+const MSS: &str = "maglane.io/mss";
+const GLOBAL: &str = "maglane.io/global";
+/// Cilium's spelling of the same.
+const CILIUM_GLOBAL: &str = "service.cilium.io/global";
+const FAILOVER_THRESHOLD: &str = "maglane.io/failover-threshold";
+const CLUSTER_WEIGHTS: &str = "maglane.io/cluster-weights";
+const KNOWN: [&str; 12] = [
+    ADDRESSES,
+    MODE,
+    HASH_INPUTS,
+    WEIGHTS,
+    BACKENDS,
+    ON_REMOVAL,
+    TCP_TIMEOUT,
+    UDP_TIMEOUT,
+    MSS,
+    GLOBAL,
+    FAILOVER_THRESHOLD,
+    CLUSTER_WEIGHTS,
+];
 
 /// The annotations of one object.
 pub(super) struct Annotations<'a> {
@@ -52,6 +75,81 @@ impl Annotations<'_> {
 
     pub fn weights(&self) -> Setting<BTreeMap<Addr, u16>> {
         self.setting(WEIGHTS, |text| list(text).map(weight).collect())
+    }
+
+    pub fn backends(&self) -> Setting<BackendKind> {
+        self.setting(BACKENDS, |text| match text {
+            "pods" => Ok(BackendKind::Pods),
+            "nodes" => Ok(BackendKind::Nodes),
+            _ => Err("is not known; use pods or nodes".to_owned()),
+        })
+    }
+
+    pub fn on_removal(&self) -> Setting<OnRemoval> {
+        self.setting(ON_REMOVAL, |text| match text {
+            "drain" => Ok(OnRemoval::Drain),
+            "move" => Ok(OnRemoval::Move),
+            "reset" => Ok(OnRemoval::Reset),
+            _ => Err("is not known; use drain, move or reset".to_owned()),
+        })
+    }
+
+    pub fn tcp_timeout(&self) -> Setting<u32> {
+        self.setting(TCP_TIMEOUT, seconds)
+    }
+
+    pub fn udp_timeout(&self) -> Setting<u32> {
+        self.setting(UDP_TIMEOUT, seconds)
+    }
+
+    /// 536 is what every host takes (RFC 9293 §3.7.1); more than 65495 fits in no IPv4 packet.
+    pub fn mss(&self) -> Setting<u16> {
+        self.setting(MSS, |text| match text.parse() {
+            Ok(mss) if (536..=65_495).contains(&mss) => Ok(mss),
+            Ok(_) | Err(_) => Err("is no segment size; write bytes from 536 to 65495".to_owned()),
+        })
+    }
+
+    pub fn global(&self) -> Setting<GlobalSpec> {
+        let key = if self.all.contains_key(GLOBAL) {
+            GLOBAL
+        } else {
+            CILIUM_GLOBAL
+        };
+        let global = self.setting(key, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("is not known; use true or false".to_owned()),
+        });
+        let parts = |on: bool| -> Setting<GlobalSpec> {
+            if !on {
+                return Setting::Unset;
+            }
+            let threshold = self.setting(FAILOVER_THRESHOLD, |text| {
+                text.parse()
+                    .map_err(|_| "is no number of endpoints; write 1 to 65535".to_owned())
+            });
+            let weights = self.setting(CLUSTER_WEIGHTS, |text| list(text).map(cluster_weight).collect());
+            let spec = GlobalSpec {
+                failover_threshold: threshold.get().copied(),
+                weights: weights.get().cloned().unwrap_or_default(),
+            };
+            match threshold.problem().or(weights.problem()) {
+                Some(problem) => Setting::Invalid {
+                    problem: problem.clone(),
+                    last_good: Some(spec),
+                },
+                None => Setting::Valid(spec),
+            }
+        };
+        match global {
+            Setting::Unset => Setting::Unset,
+            Setting::Valid(on) => parts(on),
+            Setting::Invalid { problem, .. } => Setting::Invalid {
+                problem,
+                last_good: None,
+            },
+        }
     }
 
     /// Annotations under our prefix that mean nothing.
@@ -114,6 +212,20 @@ pub(super) fn vip(text: &str) -> Result<Addr, String> {
         ));
     }
     Ok(addr)
+}
+
+fn seconds(text: &str) -> Result<u32, String> {
+    match text.strip_suffix('s').unwrap_or(text).parse() {
+        Ok(seconds) if (1..=86_400).contains(&seconds) => Ok(seconds),
+        Ok(_) | Err(_) => Err("is no time; write whole seconds from 1 to 86400, as 300s".to_owned()),
+    }
+}
+
+/// `east=3`
+fn cluster_weight(item: &str) -> Result<(Box<str>, u16), String> {
+    let bad = || format!("holds {item:?}; write CLUSTER=WEIGHT, the weight 0 to 65535, joined by commas");
+    let (cluster, weight) = item.split_once('=').ok_or_else(bad)?;
+    Ok((cluster.trim().into(), weight.trim().parse().map_err(|_| bad())?))
 }
 
 /// `10.0.0.1=3`

@@ -1,0 +1,65 @@
+//! Flags about clusters: which API servers are followed, which Services are ours, what may be removed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::values::{ClusterSource, Kubeconfig, Served};
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct KubernetesArgs {
+    /// The cluster this node belongs to: a kubeconfig file, or in-cluster for a pod's service account.
+    /// Absent: no cluster, manifests alone.
+    #[arg(long, env = "MAGLANE_KUBECONFIG", value_name = "FILE|in-cluster")]
+    pub kubeconfig: Option<Kubeconfig>,
+
+    /// Its name among several clusters.
+    #[arg(
+        long,
+        env = "MAGLANE_CLUSTER_NAME",
+        value_name = "NAME",
+        default_value = "local"
+    )]
+    pub cluster_name: String,
+
+    /// Another cluster, whose endpoints of global Services count as well; may be given several times.
+    #[arg(
+        long,
+        env = "MAGLANE_CLUSTER",
+        value_name = "NAME=KUBECONFIG",
+        value_delimiter = ','
+    )]
+    pub cluster: Vec<ClusterSource>,
+
+    /// Name of this node's Node object (absent: the host name).
+    #[arg(long, env = "MAGLANE_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+
+    /// Services of type LoadBalancer with this loadBalancerClass are ours.
+    #[arg(
+        long,
+        env = "MAGLANE_LOAD_BALANCER_CLASS",
+        value_name = "CLASS",
+        default_value = "maglane.io/maglane"
+    )]
+    pub load_balancer_class: String,
+
+    /// Services of type LoadBalancer that name no class are ours too.
+    #[arg(long, env = "MAGLANE_DEFAULT_CLASS")]
+    pub default_class: bool,
+
+    /// What to serve besides load balancer addresses, joined by commas.
+    #[arg(
+        long,
+        env = "MAGLANE_SERVE",
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub serve: Vec<Served>,
+
+    /// Write every event and what followed from it to this file, as JSON lines.
+    #[arg(long, env = "MAGLANE_RECORD", value_name = "FILE")]
+    pub record: Option<PathBuf>,
+}
