@@ -40,6 +40,8 @@ pub enum Event {
     SliceDeleted(ObjectName),
     NodeApplied(Box<NodeSpec>),
     NodeDeleted(ObjectName),
+    /// What an earlier process knew, from the disk: holds until its source says otherwise.
+    Restored(Vec<Event>),
     /// The source has told all it had at its start.
     SourceSynced(Source),
     /// All that is wrong at the source now; takes the place of what it said before.

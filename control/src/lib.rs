@@ -27,6 +27,7 @@ pub mod plan;
 pub mod problem;
 pub mod record;
 pub mod routes;
+pub mod snapshot;
 pub mod step;
 pub mod store;
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub struct Header {
     pub max_services: u32,
     pub max_backends: u32,
     pub nat_returns: BTreeMap<Addr, PortSpan>,
+    pub max_removal_percent: u8,
 }
 
 /// Every further line: one call of [`crate::step::Controller::step_all`].
@@ -47,6 +48,7 @@ impl Header {
             plan,
             compile,
             nat_returns,
+            max_removal_percent,
         } = settings.clone();
         Header {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -58,6 +60,7 @@ impl Header {
             max_services: compile.max_services,
             max_backends: compile.max_backends,
             nat_returns,
+            max_removal_percent,
         }
     }
 
@@ -75,6 +78,7 @@ impl Header {
                 max_backends: self.max_backends,
             },
             nat_returns: self.nat_returns,
+            max_removal_percent: self.max_removal_percent,
         }
     }
 }

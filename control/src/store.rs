@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::event::Event;
 use crate::model::{ClusterId, EndpointSliceSpec, NodeSpec, ObjectName, ServiceSpec};
 
 /// A clone shares the objects.
@@ -13,6 +14,7 @@ pub struct Store {
     nodes: BTreeMap<ObjectName, Arc<NodeSpec>>,
     /// Slices by the Service they name, which need not exist.
     by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    revision: u64,
 }
 
 impl Store {
@@ -31,13 +33,17 @@ impl Store {
         };
         let name = spec.name.clone();
         self.services.insert(name.clone(), Arc::new(spec));
+        self.revision += 1;
         self.homes(name)
     }
 
     #[must_use]
     pub fn delete_service(&mut self, name: &ObjectName) -> Vec<ObjectName> {
         match self.services.remove(name) {
-            Some(service) => self.homes(service.name.clone()),
+            Some(service) => {
+                self.revision += 1;
+                self.homes(service.name.clone())
+            }
             None => vec![],
         }
     }
@@ -54,6 +60,7 @@ impl Store {
             .or_default()
             .insert(spec.name.clone());
         self.slices.insert(spec.name.clone(), Arc::new(spec));
+        self.revision += 1;
         for home in self.homes(service) {
             if !touched.contains(&home) {
                 touched.push(home);
@@ -67,6 +74,7 @@ impl Store {
         let Some(slice) = self.slices.remove(name) else {
             return vec![];
         };
+        self.revision += 1;
         if let Some(names) = self.by_service.get_mut(&slice.service) {
             names.remove(name);
             if names.is_empty() {
@@ -84,12 +92,20 @@ impl Store {
             return false;
         }
         self.nodes.insert(spec.name.clone(), Arc::new(spec));
+        self.revision += 1;
         true
     }
 
     #[must_use]
     pub fn delete_node(&mut self, name: &ObjectName) -> bool {
-        self.nodes.remove(name).is_some()
+        let was_there = self.nodes.remove(name).is_some();
+        self.revision += u64::from(was_there);
+        was_there
+    }
+
+    /// Grows with every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     pub fn service(&self, name: &ObjectName) -> Option<&ServiceSpec> {
@@ -102,6 +118,23 @@ impl Store {
 
     pub fn nodes(&self) -> impl Iterator<Item = &NodeSpec> {
         self.nodes.values().map(|spec| &**spec)
+    }
+
+    /// What would make this store of an empty one.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        let nodes = self
+            .nodes
+            .values()
+            .map(|spec| Event::NodeApplied(Box::new(NodeSpec::clone(spec))));
+        let services = self
+            .services
+            .values()
+            .map(|spec| Event::ServiceApplied(Box::new(ServiceSpec::clone(spec))));
+        let slices = self
+            .slices
+            .values()
+            .map(|spec| Event::SliceApplied(Box::new(EndpointSliceSpec::clone(spec))));
+        nodes.chain(services).chain(slices)
     }
 
     /// The slices of a Service, by name.

@@ -99,6 +99,7 @@ impl World {
                 max_backends: 100,
             },
             nat_returns: BTreeMap::new(),
+            max_removal_percent: 100,
         };
         let netlink = Netlink::open().unwrap();
         World {

@@ -29,6 +29,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::effects::{self, Books};
 use crate::run::{Kept, Shared};
 use crate::settings::KubernetesSettings;
+use crate::state_dir::StateWriter;
 use crate::view::{View, Views};
 use crate::{admin, http};
 
@@ -49,6 +50,7 @@ struct Loop {
     synced: BTreeSet<Source>,
     looks: u32,
     recorder: Option<Recorder<File>>,
+    state: Option<StateWriter>,
 }
 
 /// Runs until `stopped` says so, or something cannot be opened at all.
@@ -69,6 +71,7 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
     serve(&shared, &Views::new(questions))?;
     let mut control = Loop::open(shared)?;
+    control.restore();
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -113,7 +116,9 @@ impl Loop {
     fn open(shared: Arc<Shared>) -> Result<Loop> {
         let Kept { resume, meter } = shared.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let settings = controller_settings(&shared);
+        let state_dir = shared.settings.kubernetes.state_dir.clone();
         Ok(Loop {
+            state: state_dir.map(StateWriter::start).transpose()?,
             recorder: recorder(shared.settings.kubernetes.record.as_deref(), &settings)?,
             controller: Controller::new(settings, resume),
             netlink: Netlink::open()?,
@@ -123,6 +128,20 @@ impl Loop {
             looks: 0,
             shared,
         })
+    }
+
+    /// What an earlier process knew; a loop started anew in this one goes on from what it kept.
+    fn restore(&mut self) {
+        let restored = self
+            .shared
+            .restored
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(events) = restored.filter(|events| !events.is_empty()) {
+            tracing::info!("--state-dir: {} objects of an earlier run", events.len());
+            self.step(vec![Event::Restored(events)]);
+        }
     }
 
     /// One step, and whatever follows from its effects.
@@ -187,6 +206,9 @@ impl Loop {
         if self.looks == LOOKS_A_TICK {
             self.looks = 0;
             events.push(Event::Tick);
+            if let Some(state) = &mut self.state {
+                state.offer(self.controller.store());
+            }
             self.heal();
         }
         self.step(events);
@@ -247,6 +269,7 @@ fn controller_settings(shared: &Shared) -> Settings {
             .collect(),
         workers: launch.workers,
         sources: sources(settings),
+        max_removal_percent: kubernetes.max_removal_percent,
         nat_returns: snat.iter().map(|addr| (*addr, span)).collect(),
         plan: PlanSettings {
             mode: balance.mode,

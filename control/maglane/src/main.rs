@@ -14,6 +14,7 @@ mod preflight;
 mod run;
 mod settings;
 mod shutdown;
+mod state_dir;
 mod supervisor;
 mod view;
 

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use maglane_control::event::Event;
 use maglane_control::metrics::Meter;
 use maglane_control::step::Resume;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -30,7 +31,7 @@ use crate::health::{Health, LOOK_EVERY};
 use crate::preflight::{self, Launch, lock};
 use crate::settings::Settings;
 use crate::supervisor::{self, Control};
-use crate::{logging, shutdown};
+use crate::{logging, shutdown, state_dir};
 
 /// What the main thread waits for.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Shared {
     pub metrics: TcpListener,
     pub admin: UnixListener,
     pub kept: Mutex<Kept>,
+    /// What `--state-dir` held at start, for the first control loop.
+    pub restored: Mutex<Option<Vec<Event>>>,
     /// One flow dump at a time: the workers have one mailbox each.
     pub dump: tokio::sync::Mutex<()>,
 }
@@ -66,6 +69,7 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
     logging::install(&settings.log)?;
     // Before any thread exists: they inherit the mask, so that only the signal thread takes these.
     let signals = block_signals()?;
+    let restored = restore(&settings)?;
     let _locks = lock::acquire(&settings.control.lock_dir, &settings.interfaces)?;
     let node = preflight::survey(&settings, maglane_xsk::available_cores())?;
     let launch = preflight::resolve(&settings, node)?;
@@ -95,11 +99,23 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
         metrics,
         admin: listener,
         kept: Mutex::default(),
+        restored: Mutex::new(restored),
         dump: tokio::sync::Mutex::default(),
     });
     let control = supervisor::start(Arc::clone(&shared), happens)?;
     let failure = wait(&happenings);
     Ok(stop(&shared, control, crew, failure))
+}
+
+fn restore(settings: &Settings) -> Result<Option<Vec<Event>>> {
+    let Some(dir) = &settings.kubernetes.state_dir else {
+        return Ok(None);
+    };
+    let (events, complaints) = state_dir::load(dir)?;
+    for complaint in complaints {
+        tracing::warn!("{complaint}");
+    }
+    Ok(Some(events))
 }
 
 fn start_workers(

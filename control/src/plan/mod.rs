@@ -310,6 +310,11 @@ fn unsupported(service: &ServiceSpec, port: &PortSpec, at: usize, protocol: &str
 }
 
 impl ServicePlan {
+    #[must_use]
+    pub fn with_ports(self, ports: Vec<Arc<PlannedPort>>) -> ServicePlan {
+        ServicePlan { ports, ..self }
+    }
+
     /// Ports that came out as in `before` are the same `Arc`s.
     #[must_use]
     pub fn sharing(mut self, before: &ServicePlan) -> ServicePlan {

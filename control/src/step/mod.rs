@@ -5,7 +5,10 @@
 //! in the table until the answer is there. Nothing is published before the kernel's routes are known, nor,
 //! after a restart of the control side alone, before every source has told all it has (invariant 7).
 
+mod floor;
 mod problems;
+mod removals;
+mod restored;
 mod steering;
 #[cfg(test)]
 mod tests;
@@ -15,20 +18,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use maglane_shared::addr::Addr;
+use maglane_shared::addr::{Addr, VipKey};
 use maglane_shared::table::{ForwardingTable, Generation};
 
 use crate::catalog::Catalog;
 use crate::compile::{CompileSettings, CompiledPort, Compiler, Work};
 use crate::effect::{Effect, PortSpan, SteerPlan};
 use crate::event::{Event, Source};
-use crate::model::{NodeSpec, ObjectName};
+use crate::model::{NodeSpec, ObjectKind, ObjectName, ObjectRef};
 use crate::plan::{Plan, PlanSettings, PlannedPort, ServicePlan, Surroundings, plan_service};
 use crate::problem::Problem;
 use crate::routes::RouteStore;
 use crate::store::Store;
 
+use floor::Floor;
 use problems::Complaints;
+use removals::Removals;
+use restored::Restored;
 use steering::Steering;
 use tiers::Tiers;
 
@@ -43,6 +49,8 @@ pub struct Settings {
     pub compile: CompileSettings,
     /// `--snat-address` with `--snat-ports`.
     pub nat_returns: BTreeMap<Addr, PortSpan>,
+    /// `--max-removal-percent`.
+    pub max_removal_percent: u8,
 }
 
 /// Where an earlier controller of this process left off; the default for the first.
@@ -68,6 +76,9 @@ pub struct Controller {
     dirty: BTreeSet<ObjectName>,
     services: BTreeMap<ObjectName, ServicePlan>,
     tiers: Tiers,
+    floor: Floor,
+    removals: Removals,
+    restored: Restored,
     plan: Plan,
     /// What the table is made of, or the next one will be.
     ports: Vec<Arc<PlannedPort>>,
@@ -106,6 +117,9 @@ impl Controller {
             dirty: BTreeSet::new(),
             services: BTreeMap::new(),
             tiers: Tiers::default(),
+            floor: Floor::default(),
+            removals: Removals::new(settings.max_removal_percent),
+            restored: Restored::default(),
             plan: Plan::default(),
             ports,
             moved: true,
@@ -163,16 +177,25 @@ impl Controller {
         }
     }
 
+    /// The objects as last told.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// What the last publication had to make.
     pub fn work(&self) -> Work {
         self.compiler.work()
     }
 
     fn apply(&mut self, event: Event, now: Duration) {
+        self.restored.look(&event);
         let routes = &mut self.routes;
         match event {
-            Event::ServiceApplied(spec) => self.dirty.extend(self.store.apply_service(*spec)),
-            Event::ServiceDeleted(name) => self.dirty.extend(self.store.delete_service(&name)),
+            Event::ServiceApplied(spec) => {
+                self.removals.withdraw(&spec.name);
+                self.dirty.extend(self.store.apply_service(*spec));
+            }
+            Event::ServiceDeleted(name) => self.removals.wish(name),
             Event::SliceApplied(spec) => self.dirty.extend(self.store.apply_slice(*spec)),
             Event::SliceDeleted(name) => self.dirty.extend(self.store.delete_slice(&name)),
             Event::NodeApplied(spec) => {
@@ -185,7 +208,16 @@ impl Controller {
                     self.dirty_all();
                 }
             }
+            Event::Restored(events) => {
+                for event in events {
+                    self.apply(event.clone(), now);
+                    self.restored.add(&event);
+                }
+            }
             Event::SourceSynced(source) => {
+                for gone in self.restored.settle(source) {
+                    self.apply(gone, now);
+                }
                 self.synced.insert(source);
                 self.moved = true;
                 self.catalog = None;
@@ -215,6 +247,7 @@ impl Controller {
             Event::Tick => {
                 self.moved |= self.steering.retry();
                 self.dirty.extend(self.tiers.due(now));
+                self.dirty.extend(self.floor.due(now, |key| self.owner(key)));
             }
         }
     }
@@ -233,6 +266,7 @@ impl Controller {
 
     fn settle(&mut self, now: Duration) -> Vec<Effect> {
         let mut effects = vec![];
+        self.remove(now);
         self.replan(now);
         if self.may_act() {
             if std::mem::take(&mut self.moved) {
@@ -275,6 +309,28 @@ impl Controller {
         self.dirty.extend(here.map(|service| service.name.clone()));
     }
 
+    /// Whose port this is in the plan.
+    fn owner(&self, key: &VipKey) -> Option<ObjectName> {
+        let at = self.plan.ports.binary_search_by(|port| port.key.cmp(key)).ok()?;
+        Some(self.plan.ports[at].owner.clone())
+    }
+
+    /// Deleted Services go as fast as they may.
+    fn remove(&mut self, now: Duration) {
+        if self.removals.is_empty() {
+            return;
+        }
+        let served = |name: &ObjectName| self.services.get(name).is_some_and(|plan| !plan.ports.is_empty());
+        let count = self
+            .services
+            .values()
+            .filter(|plan| !plan.ports.is_empty())
+            .count();
+        for name in self.removals.due(now, count, served) {
+            self.dirty.extend(self.store.delete_service(&name));
+        }
+    }
+
     fn replan(&mut self, now: Duration) {
         if self.dirty.is_empty() {
             return;
@@ -284,6 +340,7 @@ impl Controller {
             let before = self.services.remove(&name);
             let Some(service) = self.store.service(&name) else {
                 self.tiers.forget(&name);
+                before.iter().for_each(|before| self.floor.forget(before));
                 continue;
             };
             let around = |failed_over| Surroundings {
@@ -301,6 +358,7 @@ impl Controller {
             } else {
                 plan(failed_over)
             };
+            let plan = self.floor.hold(plan, before.as_ref(), now);
             let plan = match &before {
                 Some(before) => plan.sharing(before),
                 None => plan,
@@ -359,7 +417,16 @@ impl Controller {
     }
 
     fn report(&mut self) -> Option<Effect> {
-        let own: [Vec<Problem>; 3] = [
+        let owner = |key: &VipKey| {
+            let name = self.owner(key)?;
+            Some(ObjectRef {
+                kind: ObjectKind::Service,
+                name,
+            })
+        };
+        let own: [Vec<Problem>; 5] = [
+            self.floor.problems(owner),
+            self.removals.problem().into_iter().collect(),
             self.compiler.problems(),
             self.routes.problems(),
             self.steering.problem().into_iter().collect(),

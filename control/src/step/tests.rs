@@ -1,3 +1,5 @@
+mod safety;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use maglane_shared::flow::HashKey;
@@ -32,6 +34,7 @@ fn settings(workers: u16) -> Settings {
             },
         )]
         .into(),
+        max_removal_percent: 10,
     }
 }
 

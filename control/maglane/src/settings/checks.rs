@@ -104,6 +104,8 @@ pub(super) fn kubernetes(args: KubernetesArgs) -> Result<KubernetesSettings, Set
             cluster_ip: args.serve.contains(&Served::ClusterIp),
             external_ip: args.serve.contains(&Served::ExternalIp),
         },
+        max_removal_percent: args.max_removal_percent,
+        state_dir: args.state_dir,
         record: args.record,
         others: args.cluster,
     })

@@ -108,6 +108,8 @@ pub struct KubernetesSettings {
     pub class: String,
     pub default_class: bool,
     pub serve: Serve,
+    pub max_removal_percent: u8,
+    pub state_dir: Option<PathBuf>,
     pub record: Option<PathBuf>,
 }
 

@@ -59,6 +59,17 @@ pub struct KubernetesArgs {
     )]
     pub serve: Vec<Served>,
 
+    /// Most Services, in percent of those served, that deletions may take away within a minute, at least ten;
+    /// the rest waits its turn. 100 = no limit.
+    #[arg(long, env = "MAGLANE_MAX_REMOVAL_PERCENT", value_name = "PERCENT", default_value_t = 10,
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub max_removal_percent: u8,
+
+    /// Directory for the last good state, so that a node forwards again after a restart with the API server
+    /// down. Absent: none is kept.
+    #[arg(long, env = "MAGLANE_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// Write every event and what followed from it to this file, as JSON lines.
     #[arg(long, env = "MAGLANE_RECORD", value_name = "FILE")]
     pub record: Option<PathBuf>,
