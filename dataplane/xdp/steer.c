@@ -3,13 +3,15 @@
  * The steering program: is this packet for a VIP, or a return of our NAT? Then this queue's AF_XDP socket, else the kernel.
  *
  *   to:   destination in `vips`                                    -> socket   (fragments too: an address is enough)
+ *         destination (address, port, protocol) in `endpoints`     -> socket   (also as the source inside an ICMP error)
  *         destination in `nat_returns` and port in its range       -> socket   (also as the source inside an ICMP error)
  *   from: source (address, port, protocol) in `dnat_returns`
  *         and destination not in `local`                           -> socket   (also as the destination inside an ICMP error)
  *   else XDP_PASS; and XDP_PASS where a queue has no socket, so that our absence costs nobody a packet.
  *
- * A later fragment to a NAT address carries no port. It is passed and counted: redirecting it would take the node's own
- * fragmented traffic (the NAT address is usually the node's), and touching nothing foreign is the stronger promise.
+ * A later fragment to a NAT address or that of an endpoint carries no port. It is passed and counted: redirecting it would
+ * take the node's own fragmented traffic (the address is usually the node's), and touching nothing foreign is the stronger
+ * promise.
  *
  * `filter` says in one array look-up that an address is in no map, which is what most packets of a node are told.
  * Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d. Maps are filled by dataplane/xsk/src/steer; layouts there must match.
@@ -24,6 +26,8 @@
 #define inline_ static __always_inline
 #define VLAN_TAGS 2
 #define EXTENSION_HEADERS 6
+/* More than Ethernet, VLAN, IPv6 and as many extension headers can take. */
+#define MAX_OFFSET 16383
 #define FILTER_BITS 65536
 
 struct address {
@@ -41,9 +45,9 @@ struct endpoint {
 	__u32 pad2;
 };
 
-/* One bit an address hash; `any_*` are zero while the maps behind them are empty. */
+/* One bit an address hash; `any_*` are zero while the maps behind them are empty. Endpoints are in `to` as well. */
 struct filter {
-	__u32 any_to, any_from;
+	__u32 any_to, any_from, any_endpoints, pad;
 	__u8 to[FILTER_BITS / 8];
 	__u8 from[FILTER_BITS / 8];
 };
@@ -67,6 +71,7 @@ enum counter {
 	} name SEC(".maps")
 
 HASH(vips, struct address, __u32, 65536);
+HASH(endpoints, struct endpoint, __u32, 65536);
 HASH(nat_returns, struct address, struct port_range, 1024);
 HASH(dnat_returns, struct endpoint, __u32, 262144);
 HASH(local, struct address, __u32, 4096);
@@ -92,9 +97,10 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
-/* What is left of the packet, and what was learned of it. */
+/* How far it has been read, and what was learned of it. */
 struct packet {
-	void *at, *end;
+	struct xdp_md *ctx;
+	__u32 at;
 	struct address source, destination;
 	__be16 source_port, destination_port;
 	__u8 protocol;
@@ -135,14 +141,17 @@ inline_ struct address mapped(__be32 address)
 	return a;
 }
 
-/* Takes `size` bytes off the front; 0 if they are not there. */
+/* The next `size` bytes; 0 if they are not there. */
 inline_ void *take(struct packet *p, __u32 size)
 {
-	void *header = p->at;
+	void *header;
 
-	if (header + size > p->end)
+	if (p->at > MAX_OFFSET)
 		return 0;
-	p->at = header + size;
+	header = (void *)(long)p->ctx->data + p->at;
+	if (header + size > (void *)(long)p->ctx->data_end)
+		return 0;
+	p->at += size;
 	return header;
 }
 
@@ -194,40 +203,54 @@ inline_ void copy_address(struct address *to, const void *from)
 	__builtin_memcpy(to, from, sizeof(*to));
 }
 
+/* What lies behind the extension headers: offset << 16 | protocol << 8 | a later fragment. Neither static nor inlined: such a
+ * function the verifier walks once, not once for every way to it, of which there would be a million. */
+__attribute__((noinline)) __u32 skip_extensions(struct xdp_md *ctx, __u32 at, __u32 protocol)
+{
+	struct packet p = { .ctx = ctx, .at = at, .protocol = protocol };
+	int i;
+
+#pragma unroll
+	for (i = 0; i < EXTENSION_HEADERS; i++) {
+		__u32 size, start = p.at;
+		__u8 *extension;
+
+		if (p.protocol != IPPROTO_HOPOPTS && p.protocol != IPPROTO_ROUTING && p.protocol != IPPROTO_DSTOPTS &&
+		    p.protocol != IPPROTO_FRAGMENT && p.protocol != IPPROTO_AH)
+			break;
+		extension = take(&p, 8);
+		if (!extension)
+			break;
+		size = (extension[1] + 1) * 8;
+		if (p.protocol == IPPROTO_AH)
+			size = (extension[1] + 2) * 4;
+		if (p.protocol == IPPROTO_FRAGMENT) {
+			size = 8;
+			p.fragment = (extension[2] | (extension[3] & 0xf8)) != 0;
+		}
+		p.protocol = extension[0];
+		if (p.fragment)
+			break;
+		p.at = start;
+		if (!take(&p, size))
+			p.protocol = IPPROTO_NONE;
+	}
+	return p.at << 16 | p.protocol << 8 | p.fragment;
+}
+
 inline_ int parse_ipv6(struct packet *p)
 {
 	struct ipv6_header *ip = take(p, sizeof(*ip));
-	int i;
+	__u32 behind;
 
 	if (!ip || (*(__u8 *)ip) >> 4 != 6)
 		return 0;
 	copy_address(&p->source, &ip->source);
 	copy_address(&p->destination, &ip->destination);
-	p->protocol = ip->next;
-	p->fragment = 0;
-#pragma unroll
-	for (i = 0; i < EXTENSION_HEADERS; i++) {
-		__u8 *extension = p->at;
-		__u32 size;
-
-		if (p->protocol != IPPROTO_HOPOPTS && p->protocol != IPPROTO_ROUTING && p->protocol != IPPROTO_DSTOPTS &&
-		    p->protocol != IPPROTO_FRAGMENT && p->protocol != IPPROTO_AH)
-			break;
-		if ((void *)(extension + 8) > p->end)
-			break;
-		size = (extension[1] + 1) * 8;
-		if (p->protocol == IPPROTO_AH)
-			size = (extension[1] + 2) * 4;
-		if (p->protocol == IPPROTO_FRAGMENT) {
-			size = 8;
-			p->fragment = (extension[2] | (extension[3] & 0xf8)) != 0;
-		}
-		p->protocol = extension[0];
-		if (p->fragment)
-			break;
-		if (!take(p, size))
-			p->protocol = IPPROTO_NONE;
-	}
+	behind = skip_extensions(p->ctx, p->at, ip->next);
+	p->at = behind >> 16;
+	p->protocol = behind >> 8;
+	p->fragment = behind;
 	return 1;
 }
 
@@ -301,6 +324,18 @@ inline_ int in_range(const struct port_range *range, __be16 port)
 	return host >= range->first && host <= range->last;
 }
 
+inline_ int is_endpoint(const struct address *address, __be16 port, __u8 protocol)
+{
+	struct endpoint key = { .address = *address, .port = port, .protocol = protocol };
+
+	return bpf_map_lookup_elem(&endpoints, &key) != 0;
+}
+
+inline_ int same(const struct address *a, const struct address *b)
+{
+	return a->high == b->high && a->low == b->low;
+}
+
 inline_ int is_dnat_return(const struct address *address, __be16 port, __u8 protocol, const struct address *destination)
 {
 	struct endpoint key = { .address = *address, .port = port, .protocol = protocol };
@@ -308,24 +343,30 @@ inline_ int is_dnat_return(const struct address *address, __be16 port, __u8 prot
 	return bpf_map_lookup_elem(&dnat_returns, &key) && !bpf_map_lookup_elem(&local, destination);
 }
 
-/* Everything that needs more than the destination address. The filter said yes to one side at least. */
-inline_ int is_return(struct packet *p, __be16 ethertype, struct port_range *range, int from, const struct filter *f)
+/* Everything that needs more than the destination address. The filter said yes to one side at least; `to` = to the
+ * destination, and there are endpoints. */
+inline_ int is_ours(struct packet *p, __be16 ethertype, struct port_range *range, int to, int from, const struct filter *f)
 {
 	struct packet inner;
 
 	if (parse_ports(p)) {
 		if (range && in_range(range, p->destination_port))
 			return 1;
+		if (to && is_endpoint(&p->destination, p->destination_port, p->protocol))
+			return 1;
 		return from && is_dnat_return(&p->source, p->source_port, p->protocol, &p->destination);
 	}
 	if (!is_icmp_error(p, ethertype))
 		return 0;
+	inner.ctx = p->ctx;
 	inner.at = p->at;
-	inner.end = p->end;
 	if (!parse_ip(&inner, ethertype) || !parse_ports(&inner))
 		return 0;
-	/* The error is about a packet we sent: its source is the NAT port, or its destination the DNAT backend. */
+	/* The error is about a packet we sent: its source is the NAT port or an endpoint, or its destination the DNAT backend. */
 	if (range && in_range(range, inner.source_port))
+		return 1;
+	if (to && same(&inner.source, &p->destination) &&
+	    is_endpoint(&inner.source, inner.source_port, inner.protocol))
 		return 1;
 	return f->any_from &&
 	       is_dnat_return(&inner.destination, inner.destination_port, inner.protocol, &p->destination);
@@ -333,12 +374,12 @@ inline_ int is_return(struct packet *p, __be16 ethertype, struct port_range *ran
 
 inline_ int steer(struct xdp_md *ctx)
 {
-	struct packet p = { .at = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
+	struct packet p = { .ctx = ctx };
 	struct port_range *range = 0;
 	const struct filter *f;
 	__be16 ethertype;
 	__u32 zero = 0;
-	int from, icmp;
+	int to = 0, from, icmp;
 
 	f = bpf_map_lookup_elem(&filter, &zero);
 	if (!f || !(f->any_to | f->any_from))
@@ -351,12 +392,13 @@ inline_ int steer(struct xdp_md *ctx)
 		if (bpf_map_lookup_elem(&vips, &p.destination))
 			return redirect(ctx);
 		range = bpf_map_lookup_elem(&nat_returns, &p.destination);
-		if (range && p.fragment)
+		to = f->any_endpoints;
+		if ((range || to) && p.fragment)
 			return count(PASSED_FRAGMENT);
 	}
 	from = f->any_from && may_contain(f->from, &p.source);
 	icmp = f->any_from && (p.protocol == IPPROTO_ICMP || p.protocol == IPPROTO_ICMPV6);
-	if ((range || from || icmp) && is_return(&p, ethertype, range, from, f))
+	if ((range || to || from || icmp) && is_ours(&p, ethertype, range, to, from, f))
 		return redirect(ctx);
 	return count(PASSED);
 }

@@ -1,5 +1,6 @@
 //! What the controller wants done, done: one match, in order. What comes of it goes back as events.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -123,6 +124,7 @@ fn steer_set(plan: &SteerPlan) -> SteerSet {
             })
             .collect(),
         dnat_returns: dnat_returns.iter().map(endpoint).collect(),
+        endpoints: BTreeSet::new(),
         local: local.iter().map(ip).collect(),
     }
 }

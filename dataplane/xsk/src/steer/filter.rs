@@ -6,8 +6,8 @@ use super::set::{AddressKey, SteerSet, address_key};
 
 const BITS: usize = 65_536;
 const SIDE: usize = BITS / 8;
-const HEAD: usize = 8;
-/// Two flags, two bit sets.
+const HEAD: usize = 16;
+/// Three flags and a zero, two bit sets.
 pub(crate) const BYTES: usize = HEAD + 2 * SIDE;
 
 /// The map's one value.
@@ -19,6 +19,10 @@ impl FilterImage {
         for set in sets {
             let to = set.vips.iter().chain(set.nat_returns.keys());
             to.for_each(|address| image.add(0, address_key(*address)));
+            for endpoint in &set.endpoints {
+                image.add(0, address_key(endpoint.addr));
+                image.raise(2);
+            }
             set.dnat_returns
                 .iter()
                 .for_each(|endpoint| image.add(1, address_key(endpoint.addr)));
@@ -30,9 +34,13 @@ impl FilterImage {
         &self.0
     }
 
+    /// The flag word, in host order: any non-zero value will do, and 1 in every byte is that in both orders.
+    fn raise(&mut self, flag: usize) {
+        self.0[flag * 4..flag * 4 + 4].fill(1);
+    }
+
     fn add(&mut self, side: usize, key: AddressKey) {
-        // The flag word, in host order: any non-zero value will do, and 1 in every byte is that in both orders.
-        self.0[side * 4..side * 4 + 4].fill(1);
+        self.raise(side);
         let bit = bit(key);
         self.0[HEAD + side * SIDE + bit / 8] |= 1 << (bit % 8);
     }

@@ -14,6 +14,7 @@ use crate::XskError;
 
 /// Limits of the maps in entries; the defaults in steer.c are the same.
 const VIP_LIMIT: u32 = 65_536;
+const ENDPOINT_LIMIT: u32 = 65_536;
 const NAT_LIMIT: u32 = 1024;
 const DNAT_LIMIT: u32 = 262_144;
 const LOCAL_LIMIT: u32 = 4096;
@@ -23,6 +24,7 @@ pub(super) struct Maps {
     pub xsks: XskMap<MapData>,
     pub filter: Array<MapData, [u8; filter::BYTES]>,
     pub vips: Table<AddressKey, u32>,
+    pub endpoints: Table<EndpointKey, u32>,
     pub nat_returns: Table<AddressKey, [u16; 2]>,
     pub dnat_returns: Table<EndpointKey, u32>,
     pub local: Table<AddressKey, u32>,
@@ -39,6 +41,7 @@ impl Maps {
             xsks: XskMap::try_from(take("xsks")?).map_err(|e| load_error(&e))?,
             filter: Array::try_from(take("filter")?).map_err(|e| load_error(&e))?,
             vips: Table::new("vips", VIP_LIMIT, take("vips")?)?,
+            endpoints: Table::new("endpoints", ENDPOINT_LIMIT, take("endpoints")?)?,
             nat_returns: Table::new("nat_returns", NAT_LIMIT, take("nat_returns")?)?,
             dnat_returns: Table::new("dnat_returns", DNAT_LIMIT, take("dnat_returns")?)?,
             local: Table::new("local", LOCAL_LIMIT, take("local")?)?,

@@ -11,7 +11,7 @@ mod set;
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, ProgramInfo, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 
 use crate::{XskError, sys};
@@ -32,7 +32,7 @@ pub struct SteerCounters {
     pub passed: u64,
     /// Ours, but no socket serves that queue.
     pub passed_no_socket: u64,
-    /// A later fragment to a NAT address: no port to judge by.
+    /// A later fragment to a NAT address or that of an endpoint: no port to judge by.
     pub passed_fragment: u64,
 }
 
@@ -107,6 +107,7 @@ impl Steering {
         let (maps, now) = (&mut self.maps, &mut self.current);
         maps.local.add_all(&mut now.local, &want.local)?;
         maps.vips.add_all(&mut now.vips, &want.vips)?;
+        maps.endpoints.add_all(&mut now.endpoints, &want.endpoints)?;
         maps.nat_returns
             .put_all(&mut now.nat_returns, &want.nat_returns)?;
         maps.dnat_returns
@@ -119,6 +120,7 @@ impl Steering {
             .keep_only(&mut now.dnat_returns, &want.dnat_returns)?;
         maps.nat_returns
             .keep_only_keys(&mut now.nat_returns, &want.nat_returns)?;
+        maps.endpoints.keep_only(&mut now.endpoints, &want.endpoints)?;
         maps.vips.keep_only(&mut now.vips, &want.vips)?;
         maps.local.keep_only(&mut now.local, &want.local)
     }
@@ -191,9 +193,17 @@ impl Steering {
         Ok((result.return_value, result.duration.as_nanos() as u64))
     }
 
+    /// What the kernel's verifier walked through; it gives up at a million. Kernels before 5.16 don't tell.
+    pub fn verified_instructions(&self) -> Option<u32> {
+        self.info()?.verified_instruction_count()
+    }
+
     fn program_id(&self) -> Option<u32> {
-        let program = self.bpf.program(self.mode.program_name())?;
-        Some(program.info().ok()?.id())
+        Some(self.info()?.id())
+    }
+
+    fn info(&self) -> Option<ProgramInfo> {
+        self.bpf.program(self.mode.program_name())?.info().ok()
     }
 }
 

@@ -16,7 +16,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// Where a `dnat` backend answers from.
+/// A port of an address: where a `dnat` backend answers from, or a node port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     pub addr: IpAddr,
@@ -31,6 +31,8 @@ pub(crate) type NatReturns = BTreeMap<IpAddr, PortRange>;
 pub struct SteerSet {
     /// Everything to these addresses.
     pub vips: BTreeSet<IpAddr>,
+    /// TCP, UDP to these ports, and ICMP errors about what they sent; all else to their addresses is the kernel's.
+    pub endpoints: BTreeSet<Endpoint>,
     /// TCP, UDP and ICMP errors to these addresses and ports.
     pub nat_returns: NatReturns,
     /// TCP, UDP from these endpoints, and ICMP errors about packets to them, unless for a local address.
