@@ -44,6 +44,7 @@ fn filled(flows: u32) -> FlowTable {
             routes: 1,
             translation: Translation::None,
             hop: HopIndex(0),
+            idle: None,
             nat_port: 0,
             nat_address: 0,
             state: FlowState::Established,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use maglane_dataplane::config::{Config, Snat};
-use maglane_dataplane::{Forwarder, NatReturns};
+use maglane_dataplane::{Affinities, Forwarder, NatReturns};
 use maglane_shared::addr::{Addr, MacAddr, Protocol, VipKey};
 use maglane_shared::counters::Counters;
 use maglane_shared::facts::Facts;
 use maglane_shared::flow::{HashInputs, HashKey};
 use maglane_shared::maglev::{MaglevTable, Member};
 use maglane_shared::next_hop::{HopGroupId, HopIndex, NextHop, PortIndex, RouteTable};
-use maglane_shared::service::{BackendId, BackendState, ForwardingMode, ServiceId};
+use maglane_shared::service::{BackendId, BackendState, ForwardingMode, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, ForwardingTable, Generation, ServiceEntry, ServiceTable};
 
 pub const OUR_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -103,6 +103,7 @@ impl Scene {
             &self.config,
             worker,
             Arc::clone(&self.returns),
+            Arc::new(Affinities::new(1)),
             Arc::new(counters),
             facts,
         )
@@ -131,10 +132,12 @@ fn table(plan: Plan) -> ForwardingTable {
             port: VIP_PORT,
             protocol: Protocol::Tcp,
         },
+        kind: VipKind::Address,
         mode: plan.mode,
         hash_inputs: HashInputs::FiveTuple,
         maglev: Arc::clone(&maglev),
         backends: Arc::clone(&ids),
+        policy: None,
     };
     let backend = |slot| BackendEntry {
         addr: v4(FIRST_BACKEND + slot),

@@ -52,7 +52,8 @@ pub struct Timeouts {
     pub datagram: u32,
 }
 
-/// Limits of what is answered by ICMP, in messages a second; as many again may come at once.
+/// Limits of what is answered by ICMP, in messages a second; as many again may come at once. TCP resets
+/// have limits of their own, of the same size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpRates {
     /// All answers of one worker.

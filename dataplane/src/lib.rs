@@ -9,9 +9,10 @@
 //! ```
 //! [`worker`] the one poll loop · [`queue`] where frames come from: AF_XDP, or memory for tests · [`forward`] the
 //! packet's way, pure · [`flow_table`] what a worker remembers · [`returns`] how replies find back ·
-//! [`wire`] typed views over header bytes · [`packet`] a packet in its chunk · [`config`] settings ·
+//! [`affinity`] whose clients stick to which backend · [`wire`] typed views over header bytes · [`packet`] a packet in its chunk · [`config`] settings ·
 //! [`verdict`] how it ends. No unsafe, no clock outside `worker`, no log anywhere.
 
+pub mod affinity;
 pub mod config;
 pub mod flow_table;
 pub mod forward;
@@ -22,6 +23,7 @@ pub mod verdict;
 pub mod wire;
 pub mod worker;
 
+pub use affinity::Affinities;
 pub use config::Config;
 pub use forward::Forwarder;
 pub use packet::Packet;

@@ -10,7 +10,8 @@ use maglane_dataplane::forward::encap::{Tunnel, TunnelKind, encapsulate, outer_s
 use maglane_dataplane::forward::icmp::{IcmpError, echo_reply, icmp_error, may_answer};
 use maglane_dataplane::forward::parse::{Icmp, Parsed, Transport, parse};
 use maglane_dataplane::forward::quoted::{quoted, rewrite_quoted};
-use maglane_dataplane::forward::rewrite::{Endpoint, decrement_ttl, rewrite};
+use maglane_dataplane::forward::reset::tcp_reset;
+use maglane_dataplane::forward::rewrite::{Endpoint, clamp_segment_size, decrement_ttl, rewrite};
 use maglane_dataplane::packet::Packet;
 use maglane_shared::addr::{Addr, Family};
 use maglane_shared::counters::DropReason;
@@ -350,6 +351,103 @@ fn icmp_errors_are_well_formed_and_within_their_bounds() {
     }
 }
 
+/// RFC 9293 §3.10.7.1: a reset is believed by whoever sent what it answers.
+#[test]
+fn resets_say_what_their_receiver_expects() {
+    for seed in rounds(20_000) {
+        let mut random = Random(seed);
+        let family = random.family();
+        let (src, dst) = (text(random.endpoint(family)), text(random.endpoint(family)));
+        let flags = ["S", "A", "PA", "F", "FA", "U", "SA"][random.below(7)];
+        let (sequence, acknowledgment) = (random.next() as u32, random.next() as u32);
+        let frame = frame::tcp(&src, &dst, flags)
+            .numbers(sequence, acknowledgment, 1000)
+            .tcp_options(&vec![1; random.below(11) * 4])
+            .payload(&random.bytes(200))
+            .padding(random.below(2) * 6);
+        let frame = if random.next() & 1 == 0 {
+            frame
+        } else {
+            frame.vlan(7)
+        };
+        let original = frame.bytes();
+        let Ok(asked) = parse(&original) else { continue };
+        let (sent, result) = change(&original, tcp_reset);
+        assert_eq!(result, Ok(()));
+        let data = u32::from(asked.end - asked.l4) - u32::from(original[usize::from(asked.l4) + 12] >> 4) * 4;
+        let numbers = data + flags.chars().filter(|flag| "SF".contains(*flag)).count() as u32;
+        let reset = if flags.contains('A') {
+            frame::tcp(&dst, &src, "R").numbers(acknowledgment, 0, 0)
+        } else {
+            frame::tcp(&dst, &src, "RA").numbers(0, sequence.wrapping_add(numbers), 0)
+        };
+        let wanted = reset.ttl(64).id(0).packet();
+        assert_eq!(
+            sent[..frame.l3()],
+            original[..frame.l3()],
+            "Ethernet and VLAN headers"
+        );
+        assert_eq!(sent[frame.l3()..], wanted, "seed {seed}");
+        assert_eq!(
+            change(&sent, tcp_reset).1,
+            Err(DropReason::ResetNotSent),
+            "a reset of a reset"
+        );
+    }
+}
+
+#[test]
+fn only_whole_segments_are_reset() {
+    let segment = frame::tcp("10.0.0.1:1", "10.0.0.2:2", "A")
+        .fragmentable()
+        .data(64);
+    for frame in [
+        segment.fragments(&[40]).swap_remove(0),
+        segment.fragments(&[40]).swap_remove(1),
+        frame::udp("10.0.0.1:1", "10.0.0.2:2").bytes(),
+        frame::ping("10.0.0.1", "10.0.0.2").bytes(),
+    ] {
+        assert_eq!(change(&frame, tcp_reset), (frame, Err(DropReason::ResetNotSent)));
+    }
+}
+
+/// Options in any order and alignment: the segment size becomes the limit, if it was more, and nothing else changes.
+#[test]
+fn a_segment_size_is_clamped_wherever_it_stands() {
+    for seed in rounds(20_000) {
+        let mut random = Random(seed);
+        let family = random.family();
+        let (src, dst) = (text(random.endpoint(family)), text(random.endpoint(family)));
+        let (size, most) = (random.port(), random.port());
+        let options = |size: u16, mut random: Random| {
+            let mut bytes = vec![];
+            for _ in 0..random.below(4) {
+                let others: [&[u8]; 4] = [&[1], &[4, 2], &[3, 3, 7], &[8, 10, 1, 2, 3, 4, 5, 6, 7, 8]];
+                bytes.extend(others[random.below(4)]);
+            }
+            bytes.extend([2, 4]);
+            bytes.extend(size.to_be_bytes());
+            bytes.extend(&[1, 1, 0][..(4 - bytes.len() % 4) % 4]);
+            bytes
+        };
+        let state = random.next();
+        let flags = ["S", "SA", "A"][random.below(3)];
+        let with = |size| frame::tcp(&src, &dst, flags).tcp_options(&options(size, Random(state)));
+        let original = with(size).bytes();
+        if parse(&original).is_err() {
+            continue;
+        }
+        let (clamped, ()) = change(&original, |packet, parsed| {
+            clamp_segment_size(packet, parsed, most)
+        });
+        check(&clamped);
+        let wanted = with(if flags == "A" { size } else { size.min(most) }).bytes();
+        let sum = usize::from(parse(&original).unwrap().l4) + 16;
+        let blank = |bytes: &[u8]| frame::patch(bytes.to_vec(), sum, &[0, 0]);
+        assert_eq!(blank(&clamped), blank(&wanted), "seed {seed}");
+    }
+}
+
 #[test]
 fn echo_replies_have_the_requests_data() {
     for seed in rounds(10_000) {
@@ -470,6 +568,8 @@ fn everything(bytes: &[u8], random: &mut Random) {
         rewrite(packet, parsed, Some(src), Some(dst))
     });
     let _ = change(bytes, decrement_ttl);
+    let _ = change(bytes, tcp_reset);
+    change(bytes, |packet, parsed| clamp_segment_size(packet, parsed, 1000));
     let _ = change(bytes, echo_reply);
     let _ = change(bytes, |packet, parsed| {
         icmp_error(packet, parsed, IcmpError::TimeExceeded, src.addr)

@@ -13,6 +13,7 @@ mod support {
 }
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU16;
 
 use common::{BACKENDS, CLIENTS, MTU, SNAT_V4, SNAT_V6, Service, config, mac_of, workers};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
@@ -20,13 +21,14 @@ use maglane_dataplane::Verdict;
 use maglane_dataplane::flow_table::FlowEntry;
 use maglane_shared::addr::{Addr, Protocol, VipKey};
 use maglane_shared::counters::DropReason;
-use maglane_shared::flow::{FlowKey, HashInputs};
+use maglane_shared::flow::{FlowHash, FlowKey, HashInputs};
 use maglane_shared::next_hop::PortIndex;
+use maglane_shared::policy::{AffinityTimeout, Policy, Removal, SourceRanges};
 use maglane_shared::service::{BackendId, BackendState, ForwardingMode};
-use maglane_shared::table::{BackendEntry, ForwardingTable};
+use maglane_shared::table::{BackendEntry, ForwardingTable, ServiceEntry};
 use maglane_shared::tick::Tick;
 use support::check::check;
-use support::frame::{Frame, PORT0, PORT1, ROUTER, tcp, udp};
+use support::frame::{ACKNOWLEDGMENT, Frame, PORT0, PORT1, ROUTER, SEQUENCE, tcp, udp};
 
 /// Packets a test; ten times as many in release builds.
 const STEPS: usize = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
@@ -80,6 +82,20 @@ impl Fields {
         if self.vlan { frame.vlan(7) } else { frame }
     }
 
+    /// The reset that answers it.
+    fn reset(&self) -> Frame {
+        let text = |(addr, port): Endpoint| std::net::SocketAddr::new(addr.ip(), port).to_string();
+        let (from, to) = (text(self.dst), text(self.src));
+        let frame = if self.flags.contains('A') {
+            tcp(&from, &to, "R").numbers(ACKNOWLEDGMENT, 0, 0)
+        } else {
+            let after = SEQUENCE + self.data as u32 + u32::from(self.flags.contains('F'));
+            tcp(&from, &to, "RA").numbers(0, after, 0)
+        };
+        let frame = frame.ttl(64).id(0);
+        if self.vlan { frame.vlan(7) } else { frame }
+    }
+
     fn ip_len(&self) -> usize {
         let ip = if self.dst.0.is_v4() { 20 } else { 40 };
         let transport = match self.protocol {
@@ -106,6 +122,8 @@ enum Expected {
         new_source: bool,
     },
     Reply,
+    /// Turned round into a TCP reset.
+    Reset,
     Pass,
     Drop(DropReason),
 }
@@ -124,6 +142,8 @@ struct Model {
     flows: HashMap<FlowKeyOf, Flow>,
     /// (backend, our side, protocol) -> flow: how replies find back.
     returns: HashMap<(Endpoint, Endpoint, Protocol), FlowKeyOf>,
+    /// Where a client's last flow to a VIP port with affinity went.
+    homes: HashMap<(Addr, VipKey), BackendId>,
 }
 
 impl Model {
@@ -136,8 +156,15 @@ impl Model {
         let Some(service) = table.services.entries().iter().find(|s| s.key == vip) else {
             return Expected::Drop(DropReason::VipUnknownPort);
         };
+        if !service.admits(packet.src.0) {
+            return Expected::Drop(DropReason::SourceNotAllowed);
+        }
         if packet.ttl <= 1 {
             return Expected::Reply;
+        }
+        if self.is_reset(table, packet, service) {
+            self.flows.get_mut(&(packet.src, vip)).unwrap().ended = true;
+            return Expected::Reset;
         }
         let id = match self.backend_of(table, packet, vip) {
             Ok(id) => id,
@@ -151,7 +178,8 @@ impl Model {
             (ForwardingMode::Ipip, false) => 40,
             (ForwardingMode::Gue, false) => 48,
         };
-        if packet.ip_len() + overhead > usize::from(MTU) {
+        let mtu = service.policy.as_ref().map_or(MTU, |p| p.limit(MTU));
+        if packet.ip_len() + overhead > usize::from(mtu) {
             let refused = Expected::Drop(DropReason::TooBigFragmentable);
             return if packet.forbids_fragments() {
                 Expected::Reply
@@ -185,6 +213,49 @@ impl Model {
         }
     }
 
+    /// Does the packet go on with a TCP flow whose backend leaves, and does the service want that reset?
+    fn is_reset(&self, table: &ForwardingTable, packet: &Fields, service: &ServiceEntry) -> bool {
+        let Some(flow) = self.flows.get(&(packet.src, service.key)) else {
+            return false;
+        };
+        let wanted = service
+            .policy
+            .as_ref()
+            .is_some_and(|p| p.removal == Removal::Reset);
+        let leaves = match table.backend(flow.backend) {
+            Some(backend) => backend.state == BackendState::Draining && !service.maglev.is_empty(),
+            None => true,
+        };
+        let goes_on = packet.protocol == Protocol::Tcp && packet.flags != "S" && packet.flags != "R";
+        wanted && leaves && goes_on
+    }
+
+    /// The backend for a new flow.
+    fn choose(
+        &mut self,
+        table: &ForwardingTable,
+        packet: &Fields,
+        service: &ServiceEntry,
+        hash: FlowHash,
+    ) -> Result<BackendId, DropReason> {
+        let (id, _) = table.select(service, hash).ok_or(DropReason::NoBackend)?;
+        if service.policy.as_ref().is_none_or(|p| p.affinity.is_none()) {
+            return Ok(id);
+        }
+        let client = (packet.src.0, service.key);
+        let held = self.homes.get(&client).copied();
+        let active = |id: &BackendId| {
+            table
+                .backend(*id)
+                .is_some_and(|b| b.state == BackendState::Active)
+        };
+        let chosen = held.filter(active).unwrap_or(id);
+        if packet.protocol == Protocol::Udp || packet.flags != "R" {
+            self.homes.insert(client, chosen);
+        }
+        Ok(chosen)
+    }
+
     /// The flow's backend, or a new flow's.
     fn backend_of(
         &mut self,
@@ -201,7 +272,15 @@ impl Model {
             let draining = table
                 .backend(flow.backend)
                 .map(|b| b.state == BackendState::Draining);
-            let leave = packet.protocol == Protocol::Udp && !service.maglev.is_empty();
+            let removal = service.policy.as_ref().map_or(Removal::Drain, |p| p.removal);
+            let leave = match removal {
+                _ if service.maglev.is_empty() => false,
+                _ if packet.protocol == Protocol::Udp => true,
+                Removal::Drain => false,
+                Removal::Move => true,
+                // What goes on was reset before; a reset of the client's own stays.
+                Removal::Reset => opening,
+            };
             if draining.is_some_and(|d| !(d && leave)) && !(opening && flow.ended) {
                 // A reset closes, a FIN closes; what follows either does not open again.
                 self.flows.get_mut(&key).unwrap().ended |= ending;
@@ -222,7 +301,8 @@ impl Model {
             HashInputs::FiveTuple => hash,
             HashInputs::ClientAddress => flow_key.selection_hash(&table.hash_key, service.hash_inputs, hash),
         };
-        let (id, backend) = table.select(service, hash).ok_or(DropReason::NoBackend)?;
+        let id = self.choose(table, packet, service, hash)?;
+        let backend = table.backend(id).unwrap();
         let translated = matches!(service.mode, ForwardingMode::Nat | ForwardingMode::Dnat);
         if translated && backend.addr.family() != vip.addr.family() {
             return Err(DropReason::FamilyMismatch);
@@ -365,7 +445,22 @@ fn services() -> Vec<Service> {
         services.push(Service::new(&format!("192.0.2.{n}:81"), Protocol::Tcp, mode, &v6));
     }
     services[0].inputs = HashInputs::ClientAddress;
+    for (n, service) in services.iter_mut().enumerate() {
+        service.policy = policy(n);
+    }
     services
+}
+
+/// A third of the services ask for nothing.
+fn policy(n: usize) -> Policy {
+    let ranges = ["203.0.113.2/31", "203.0.113.4/32", "2001:db8:9::2/127"].map(|net| net.parse().unwrap());
+    Policy {
+        sources: (n % 6 == 1).then(|| SourceRanges::new(ranges)),
+        affinity: AffinityTimeout::from_secs(3600).filter(|_| n % 3 == 2),
+        removal: Removal::ALL[n % 3],
+        mtu: NonZeroU16::new(1400).filter(|_| n % 12 == 4),
+        ..Policy::default()
+    }
 }
 
 /// A backend drains, comes back, or is replaced by another at the same place.
@@ -390,7 +485,7 @@ fn any_packet(random: &mut Random, services: &[Service]) -> Fields {
         src: (client, 40_000 + n as u16),
         dst: (vip.addr, vip.port + 2 * u16::from(random.below(20) == 0)),
         protocol: vip.protocol,
-        flags: ["S", "A", "PA", "A", "FA", "R", "SA"][random.below(7)],
+        flags: ["S", "A", "PA", "A", "FA", "F", "R", "SA"][random.below(8)],
         ttl: if random.below(20) == 0 {
             random.below(2) as u8
         } else {
@@ -524,6 +619,10 @@ fn run(seed: u64) {
                 assert_eq!(verdict, Verdict::Reply, "{}", context());
                 check(&out);
             }
+            Expected::Reset => {
+                assert_eq!(verdict, Verdict::Reply, "{}", context());
+                assert_eq!(out, packet.reset().macs(ROUTER, PORT0).bytes(), "{}", context());
+            }
             Expected::Out {
                 fields,
                 port,
@@ -556,7 +655,7 @@ fn run(seed: u64) {
             }
         }
     }
-    assert_eq!(outcomes.len(), 4, "all kinds of outcome");
+    assert_eq!(outcomes.len(), 5, "all kinds of outcome");
     assert_eq!(worker.counters.flow_entries.get(), model.flows.len() as u64);
 }
 

@@ -16,6 +16,7 @@ use maglane_dataplane::config::UnknownPort;
 use maglane_dataplane::forward::parse::{Parsed, Transport, parse};
 use maglane_shared::addr::{Addr, Protocol};
 use maglane_shared::counters::{DropReason, FlowState};
+use maglane_shared::policy::{AffinityTimeout, Policy};
 use maglane_shared::service::{BackendState, ForwardingMode};
 use maglane_shared::tick::Tick;
 use support::check::check;
@@ -563,5 +564,113 @@ fn a_syn_flood_does_not_move_established_flows() {
             .map(|b| flows.bucket_entries(b).filter(established).count())
             .sum();
         assert_eq!(kept, 1000);
+    }
+}
+
+fn sticky(vip: &str, backends: usize) -> Service {
+    let backends: Vec<String> = (1..=backends).map(|n| format!("10.0.0.{n}:80")).collect();
+    let backends: Vec<&str> = backends.iter().map(String::as_str).collect();
+    Service {
+        policy: Policy {
+            affinity: AffinityTimeout::from_secs(3600),
+            ..Policy::default()
+        },
+        ..Service::new(vip, Protocol::Tcp, ForwardingMode::L2Dsr, &backends)
+    }
+}
+
+/// SEMANTICS 3.5: whichever worker a client's next flow reaches, and however the backends change meanwhile,
+/// it goes where the last one went, for as long as that backend takes new flows.
+#[test]
+fn a_client_keeps_its_backend_on_every_worker_and_through_every_change() {
+    let vip = "192.0.2.10:80";
+    let mut service = sticky(vip, 10);
+    let mut workers = workers(&config(), 2);
+    let mut port = 1024;
+    let mut open = |table: &_, client: usize| -> Vec<u8> {
+        port += 1;
+        let frame = tcp(&format!("203.0.113.{client}:{port}"), vip, "S").bytes();
+        let (verdict, out) = workers[port % 2].process(table, CLIENTS, &frame, NOW);
+        assert_eq!(verdict, Verdict::Forward(BACKENDS));
+        out[..6].to_vec()
+    };
+    let mut all = |table: &_| -> Vec<Vec<u8>> {
+        let first: Vec<_> = (1..=200).map(|client| open(table, client)).collect();
+        for _ in 0..3 {
+            let again: Vec<_> = (1..=200).map(|client| open(table, client)).collect();
+            assert_eq!(again, first);
+        }
+        first
+    };
+    let before = all(&table(1, std::slice::from_ref(&service)));
+    assert!(
+        before.iter().collect::<HashSet<_>>().len() == 10,
+        "all backends have clients"
+    );
+    service.backends.extend(sticky(vip, 30).backends.split_off(10));
+    assert_eq!(
+        all(&table(2, std::slice::from_ref(&service))),
+        before,
+        "more backends"
+    );
+    service.backends[0].2 = BackendState::Draining;
+    let gone = common::mac_of(addr("10.0.0.1")).0.to_vec();
+    let drained = all(&table(3, std::slice::from_ref(&service)));
+    for (now, then) in drained.iter().zip(&before) {
+        assert!(if *then == gone { *now != gone } else { now == then });
+    }
+    service.backends[0].2 = BackendState::Active;
+    assert_eq!(all(&table(4, &[service])), drained, "they don't come back");
+    let count = |what: fn(&maglane_shared::counters::Counters) -> u64| {
+        workers.iter().map(|w| what(&w.counters)).sum::<u64>()
+    };
+    let moved = before.iter().filter(|mac| **mac == gone).count() as u64;
+    assert_eq!(count(|c| c.affinity_misses.get()), 200 + moved);
+    assert_eq!(count(|c| c.affinity_hits.get()), 16 * 200 - 200 - moved);
+    assert_eq!(count(|c| c.affinity_full.get()), 0);
+}
+
+/// As above for packets that belong to no flow here: an ICMP error, or a reset.
+#[test]
+fn what_opens_no_flow_follows_its_client_and_leaves_no_trace() {
+    let vip = "192.0.2.10:80";
+    let table = table(1, &[sticky(vip, 10)]);
+    let mut workers = workers(&config(), 2);
+    for client in 1..=50 {
+        let address = format!("203.0.113.{client}");
+        let mut send = |worker: usize, frame: Vec<u8>| {
+            let (verdict, out) = workers[worker].process(&table, CLIENTS, &frame, NOW);
+            assert_eq!(verdict, Verdict::Forward(BACKENDS));
+            out[..6].to_vec()
+        };
+        let home = send(0, tcp(&format!("{address}:4000"), vip, "S").bytes());
+        let about = tcp(vip, &format!("{address}:5000"), "SA");
+        let error = frame::icmp_error("203.0.113.254", Says::TooBig(1400), &about, 28);
+        assert_eq!(send(1, error.bytes()), home);
+        assert_eq!(send(1, tcp(&format!("{address}:6000"), vip, "R").bytes()), home);
+    }
+    let quiet = &workers[1].counters;
+    assert_eq!((quiet.affinity_hits.get(), quiet.affinity_misses.get()), (0, 0));
+}
+
+/// Clients beyond the room there is are served by their hash.
+#[test]
+fn a_flood_of_clients_is_served_without_being_remembered() {
+    let vip = "192.0.2.10:80";
+    let table = table(1, &[sticky(vip, 10)]);
+    let mut worker = workers(&config(), 1).remove(0);
+    let mut open = |client: u32, port: u16| {
+        let [_, a, b, c] = client.to_be_bytes();
+        let frame = tcp(&format!("100.{a}.{b}.{c}:{port}"), vip, "S").bytes();
+        let (verdict, out) = worker.process(&table, CLIENTS, &frame, NOW);
+        assert_eq!(verdict, Verdict::Forward(BACKENDS));
+        out[..6].to_vec()
+    };
+    let regulars: Vec<_> = (0..1000)
+        .map(|client| (open(client, 1000), open(client, 1001)).1)
+        .collect();
+    (10_000..60_000).for_each(|client| drop(open(client, 2000)));
+    for (client, home) in (0..1000).zip(regulars) {
+        assert_eq!(open(client, 3000), home);
     }
 }

@@ -17,7 +17,7 @@ use maglane_dataplane::config::{Config, Wait};
 use maglane_dataplane::queue::Queue;
 use maglane_dataplane::queue::mem::MemQueue;
 use maglane_dataplane::worker::Watch;
-use maglane_dataplane::{Forwarder, NatReturns, Worker};
+use maglane_dataplane::{Affinities, Forwarder, NatReturns, Worker};
 use maglane_shared::addr::{Addr, Protocol};
 use maglane_shared::counters::{CENSUS_MS, Counters, DropReason, Vitals};
 use maglane_shared::facts::{DumpItem, Facts};
@@ -61,7 +61,8 @@ fn with_ports(
             facts: Arc::new(Facts::default()),
         };
         let (c, f) = (Arc::clone(&watch.counters), Arc::clone(&watch.facts));
-        let forwarder = Forwarder::new(config, index, Arc::clone(&returns), c, f);
+        let (returns, affinities) = (Arc::clone(&returns), Arc::new(Affinities::new(1)));
+        let forwarder = Forwarder::new(config, index, returns, affinities, c, f);
         let queue = MemQueue::new(ports, frames);
         let worker = Worker::new(queue, forwarder, reader, watch.clone(), config.poll, origin);
         Rig { worker, watch }

@@ -8,17 +8,19 @@ mod support {
 }
 
 use std::alloc::System;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Instant;
 
 use common::{BACKENDS, CLIENTS, Service, config};
 use maglane_dataplane::queue::mem::MemQueue;
 use maglane_dataplane::worker::Watch;
-use maglane_dataplane::{Forwarder, NatReturns, Worker};
+use maglane_dataplane::{Affinities, Forwarder, NatReturns, Worker};
 use maglane_shared::addr::Protocol;
 use maglane_shared::counters::{Counters, Vitals};
 use maglane_shared::facts::Facts;
 use maglane_shared::next_hop::PortIndex;
+use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
 use maglane_shared::publish::channel;
 use maglane_shared::service::ForwardingMode;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -41,6 +43,9 @@ fn traffic() -> Vec<(PortIndex, Vec<u8>)> {
                 frames.push((CLIENTS, tcp(&v4, &vip4, flags).bytes()));
                 frames.push((CLIENTS, tcp(&v6, &vip6, flags).bytes()));
             }
+            // A few that never open or close, so that they meet every table.
+            let lasting = format!("203.0.113.8:{}", 1024 + n % 20);
+            frames.push((CLIENTS, tcp(&lasting, &vip4, "A").bytes()));
             frames.push((CLIENTS, tcp(&v4, &vip4, "A").data(1470).bytes()));
             frames.push((CLIENTS, tcp(&v4, &vip4, "A").ttl(1).bytes()));
             let error = icmp_error("203.0.113.9", Says::TooBig(1400), &tcp(&vip4, &v4, "A"), 28);
@@ -79,11 +84,31 @@ fn a_worker_allocates_nothing_after_start() {
                     ["[2001:db8:a::1]:8080", "[2001:db8:a::2]:8080"],
                 )
             };
-            Service::new(&vip, Protocol::Tcp, mode, &backends)
+            let mut service = Service::new(&vip, Protocol::Tcp, mode, &backends);
+            // Half of them ask for all there is.
+            if n % 2 == 0 {
+                let ranges = ["203.0.113.0/24", "2001:db8:9::/48"].map(|net| net.parse().unwrap());
+                service.policy = Policy {
+                    sources: Some(SourceRanges::new(ranges)),
+                    affinity: AffinityTimeout::from_secs(1),
+                    idle: IdleTimeout::from_secs(1),
+                    removal: Removal::Reset,
+                    mss: NonZeroU16::new(1200),
+                    mtu: NonZeroU16::new(1300),
+                };
+            }
+            service
         })
         .collect();
     let tables: Vec<_> = (0..64)
-        .map(|generation| Arc::new(common::table(generation, &services)))
+        .map(|generation| {
+            let mut services = services.clone();
+            // The first backends come and go.
+            for service in &mut services {
+                service.backends[0].3 = (generation / 2) as u32 + 1;
+            }
+            Arc::new(common::table(generation, &services))
+        })
         .collect();
     let (mut publisher, mut readers) = channel(&tables[0], 1);
     let watch = Watch {
@@ -95,7 +120,8 @@ fn a_worker_allocates_nothing_after_start() {
     let mut config = config();
     config.flow_table_size = 1024;
     let (c, f) = (Arc::clone(&watch.counters), Arc::clone(&watch.facts));
-    let forwarder = Forwarder::new(&config, 0, Arc::new(NatReturns::new(1024)), c, f);
+    let (returns, affinities) = (Arc::new(NatReturns::new(1024)), Arc::new(Affinities::new(64)));
+    let forwarder = Forwarder::new(&config, 0, returns, affinities, c, f);
     let queue = MemQueue::new(2, 256);
     let reader = readers.remove(0);
     let mut worker = Worker::new(
@@ -129,4 +155,6 @@ fn a_worker_allocates_nothing_after_start() {
     let counters = &watch.counters;
     assert!(counters.tx_packets.get() > 20_000 && counters.replies.get() > 0 && counters.dropped() > 0);
     assert!(counters.flow_evictions.get() > 0 && counters.flow_inserts.get() > 1000);
+    assert!(counters.affinity_hits.get() > 0 && counters.affinity_misses.get() > 0);
+    assert!(counters.resets.get() > 0);
 }

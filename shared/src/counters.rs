@@ -101,7 +101,9 @@ drop_reasons! {
     IcmpRateLimited "icmp_rate_limited" "An ICMP message not sent or answered because its rate limit was reached."
     TtlExceeded "ttl_exceeded" "TTL or hop limit ran out here in a packet that may not be answered; answered ones count as replies."
     VipUnknownPort "vip_unknown_port" "A virtual address, but no service on this port."
+    SourceNotAllowed "source_not_allowed" "The client is in none of the service's source ranges (loadBalancerSourceRanges)."
     NoBackend "no_backend" "The service has no usable backend."
+    ResetNotSent "reset_not_sent" "Of a flow that is to be reset, its backend being removed, but not answered: a fragment, or the rate limit was reached."
     FamilyMismatch "family_mismatch" "The backend's address family cannot be reached in this forwarding mode."
     NatPortsExhausted "nat_ports_exhausted" "No free source port towards this backend: add --snat-address or widen --snat-ports."
     NatTableFull "nat_table_full" "No room for another translated flow: raise --flow-table-size."
@@ -179,8 +181,10 @@ pub struct Counters {
     /// Frames handed to a transmit ring that came in on a receive ring (forwarded or turned round).
     pub tx_packets: Counter,
     pub tx_bytes: Counter,
-    /// Of `tx_packets`: answers made here (echo replies, ICMP errors).
+    /// Of `tx_packets`: answers made here (echo replies, ICMP errors, TCP resets).
     pub replies: Counter,
+    /// Of `replies`: TCP resets of flows whose backend was removed.
+    pub resets: Counter,
     /// Frames left to the kernel.
     pub passed: Counter,
     pub drops: [Counter; DropReason::COUNT],
@@ -191,6 +195,12 @@ pub struct Counters {
     pub flow_expirations: Counter,
     pub flow_entries: Counter,
     pub nat_entries: Counter,
+    /// New flows, of services with client affinity, whose client had a backend that could still be used.
+    pub affinity_hits: Counter,
+    /// New flows of such services whose client had none, or one that is gone.
+    pub affinity_misses: Counter,
+    /// Of `affinity_misses`: there was no room to remember the client.
+    pub affinity_full: Counter,
     /// Turns of the loop with and without packets.
     pub busy_turns: Counter,
     pub idle_turns: Counter,
@@ -218,6 +228,7 @@ impl Counters {
             tx_packets: Counter::default(),
             tx_bytes: Counter::default(),
             replies: Counter::default(),
+            resets: Counter::default(),
             passed: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             flow_hits: Counter::default(),
@@ -227,6 +238,9 @@ impl Counters {
             flow_expirations: Counter::default(),
             flow_entries: Counter::default(),
             nat_entries: Counter::default(),
+            affinity_hits: Counter::default(),
+            affinity_misses: Counter::default(),
+            affinity_full: Counter::default(),
             busy_turns: Counter::default(),
             idle_turns: Counter::default(),
             sleeps: Counter::default(),

@@ -78,6 +78,17 @@ impl FromStr for ForwardingMode {
 #[error("{0:?} is not a forwarding mode: use nat, dnat, l2-dsr, ipip or gue")]
 pub struct UnknownMode(String);
 
+/// How much of its address a VIP port has to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VipKind {
+    /// The address is virtual and all ours: we answer its pings, and what comes for other ports ends here.
+    #[default]
+    Address,
+    /// This port alone is ours (a node port); the address is the node's, and so is all else that comes to it.
+    Endpoint,
+}
+
 /// What a backend may still receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -12,7 +12,8 @@ use crate::addr::{Addr, VipKey};
 use crate::flow::{FlowHash, HashInputs, HashKey};
 use crate::maglev::MaglevTable;
 use crate::next_hop::{HopGroupId, RouteTable};
-use crate::service::{BackendId, BackendState, ForwardingMode, ServiceId};
+use crate::policy::Policy;
+use crate::service::{BackendId, BackendState, ForwardingMode, ServiceId, VipKind};
 
 /// Number of a published table; grows by one with each publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
@@ -23,11 +24,22 @@ pub struct Generation(pub u64);
 pub struct ServiceEntry {
     pub id: ServiceId,
     pub key: VipKey,
+    pub kind: VipKind,
     pub mode: ForwardingMode,
     pub hash_inputs: HashInputs,
     pub maglev: Arc<MaglevTable>,
     /// Backends in the order of the Maglev table's members.
     pub backends: Arc<[BackendId]>,
+    /// What most services do without; see [`Policy::shared`].
+    pub policy: Option<Arc<Policy>>,
+}
+
+impl ServiceEntry {
+    /// Is a client of this address let in?
+    #[inline]
+    pub fn admits(&self, client: Addr) -> bool {
+        self.policy.as_ref().is_none_or(|policy| policy.admits(client))
+    }
 }
 
 /// One backend, addressed by [`BackendId::slot`]. One cache line.
@@ -60,7 +72,7 @@ pub struct ServiceTable {
     index: Box<[(u32, u32)]>,
     /// Index into `entries` by [`ServiceId::slot`].
     by_slot: Box<[u32]>,
-    /// VIP addresses, sorted, for packets that have no port (echo requests, unknown ports).
+    /// Virtual addresses, sorted, for packets that have no port (echo requests, unknown ports).
     addrs: Box<[Addr]>,
     /// Endpoints of `dnat` backends: this node is the router of what they send.
     dnat_backends: HashSet<VipKey>,
@@ -84,7 +96,8 @@ impl ServiceTable {
             index[at] = (tag, i as u32);
             by_slot[entry.id.slot as usize] = i as u32;
         }
-        let mut addrs: Vec<Addr> = entries.iter().map(|e| e.key.addr).collect();
+        let whole = entries.iter().filter(|e| e.kind == VipKind::Address);
+        let mut addrs: Vec<Addr> = whole.map(|e| e.key.addr).collect();
         addrs.sort_unstable();
         addrs.dedup();
         ServiceTable {
@@ -134,7 +147,7 @@ impl ServiceTable {
         self.entries.get(i as usize).filter(|entry| entry.id == id)
     }
 
-    /// Is this the address of any VIP?
+    /// Is this address wholly ours? Not one that has [`VipKind::Endpoint`]s only.
     #[inline]
     pub fn is_vip(&self, addr: Addr) -> bool {
         self.addrs.binary_search(&addr).is_ok()
@@ -144,8 +157,15 @@ impl ServiceTable {
         &self.entries
     }
 
+    /// The addresses that are wholly ours.
     pub fn addrs(&self) -> &[Addr] {
         &self.addrs
+    }
+
+    /// The ports that are ours on addresses that are not.
+    pub fn endpoints(&self) -> impl Iterator<Item = VipKey> {
+        let ports = self.entries.iter().filter(|e| e.kind == VipKind::Endpoint);
+        ports.map(|e| e.key).filter(|key| !self.is_vip(key.addr))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use maglane_shared::addr::{Addr, VipKey};
 use maglane_shared::maglev::Member;
 use maglane_shared::next_hop::RouteTable;
-use maglane_shared::service::{BackendId, ServiceId};
+use maglane_shared::service::{BackendId, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, Generation, ServiceEntry};
 
 use super::tables::Origin;
@@ -130,10 +130,12 @@ impl Compiler {
         let entry = ServiceEntry {
             id,
             key: port.key,
+            kind: VipKind::default(),
             mode: port.mode,
             hash_inputs: port.hash_inputs,
             maglev,
             backends: ids.into(),
+            policy: None,
         };
         self.ports.insert(
             port.key,

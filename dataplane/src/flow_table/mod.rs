@@ -17,6 +17,7 @@ use maglane_shared::addr::Addr;
 use maglane_shared::counters::FlowState;
 use maglane_shared::flow::FlowHash;
 use maglane_shared::next_hop::HopIndex;
+use maglane_shared::policy::IdleTimeout;
 use maglane_shared::service::{BackendId, ServiceId};
 use maglane_shared::tick::Tick;
 
@@ -60,6 +61,8 @@ pub struct FlowEntry {
     pub routes: u32,
     pub translation: Translation,
     pub hop: HopIndex,
+    /// The service's own timeout, as it was when the flow began.
+    pub idle: Option<IdleTimeout>,
     /// Source port and index of the source address towards the backend; port 0 without NAT.
     pub nat_port: u16,
     pub nat_address: u8,
@@ -279,12 +282,13 @@ impl FlowTable {
 
     #[inline]
     fn expired(&self, entry: &FlowEntry, now: Tick) -> bool {
+        let own = entry.idle.map(IdleTimeout::millis);
         let limit = match entry.state {
             FlowState::SynSent => self.timeouts.syn_sent,
-            FlowState::Established => self.timeouts.established,
+            FlowState::Established => own.unwrap_or(self.timeouts.established),
             FlowState::Closing => self.timeouts.closing,
             FlowState::Closed => self.timeouts.closed,
-            FlowState::Datagram => self.timeouts.datagram,
+            FlowState::Datagram => own.unwrap_or(self.timeouts.datagram),
         };
         now.since(entry.last_seen) >= limit
     }
@@ -335,6 +339,7 @@ impl FlowEntry {
         routes: 0,
         translation: Translation::None,
         hop: HopIndex(0),
+        idle: None,
         nat_port: 0,
         nat_address: 0,
         state: FlowState::Closed,

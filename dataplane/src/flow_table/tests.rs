@@ -257,3 +257,31 @@ fn what_replies_show_keeps_a_flow_from_being_judged_idle() {
     table.sweep(4, Tick(1900), |_| {}, |e| assert_eq!(e.id, id(1)));
     assert!(table.is_empty());
 }
+
+#[test]
+fn a_service_has_its_own_patience() {
+    let own = IdleTimeout::from_secs(5);
+    let mut table = FlowTable::new(64, TIMEOUTS);
+    let states = [
+        (FlowState::Established, own),
+        (FlowState::Datagram, own),
+        (FlowState::Closing, own),
+        (FlowState::Established, None),
+        (FlowState::Datagram, None),
+    ];
+    for (client, (state, idle)) in (0..).zip(states) {
+        let new = entry(client, state, Tick(0));
+        table
+            .insert(hash(client), FlowEntry { idle, ..new }, Tick(0), |_| {})
+            .unwrap();
+    }
+    let mut gone_by = |now| {
+        let mut gone = vec![];
+        table.sweep(8, Tick(now), |_| {}, |e| gone.push(e.id.client_port));
+        gone.sort_unstable();
+        gone
+    };
+    assert_eq!(gone_by(60), [2], "closing as ever");
+    assert_eq!(gone_by(4999), [3, 4], "the worker's patience");
+    assert_eq!(gone_by(5000), [0, 1], "their own");
+}

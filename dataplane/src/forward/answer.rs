@@ -35,7 +35,7 @@ impl Limits {
     }
 
     /// One source's flood takes from its own bucket first, so it cannot empty everybody's.
-    fn allow(&mut self, source: Addr, key: &HashKey, now: Tick) -> bool {
+    pub(super) fn allow(&mut self, source: Addr, key: &HashKey, now: Tick) -> bool {
         let bucket = key.hash_bytes(&source.v6_bytes()) as usize % SOURCES;
         let IcmpRates { total, per_source } = self.rates;
         self.sources[bucket].take(now, per_source, per_source) && self.total.take(now, total, total)

@@ -1,8 +1,9 @@
-//! A client's packet leaves for its backend: TTL, MTU, the mode's own rewriting, MAC addresses.
+//! A client's packet leaves for its backend: policy, TTL, MTU, the mode's own rewriting, MAC addresses.
 
 use maglane_shared::addr::{Addr, Family};
 use maglane_shared::counters::DropReason;
 use maglane_shared::flow::FlowHash;
+use maglane_shared::policy::Policy;
 use maglane_shared::service::ForwardingMode;
 use maglane_shared::table::{BackendEntry, ForwardingTable, ServiceEntry};
 use maglane_shared::tick::Tick;
@@ -28,6 +29,10 @@ impl Forwarder {
         now: Tick,
     ) -> Result<Verdict, DropReason> {
         let (parsed, hash) = (&prepared.parsed, prepared.hash);
+        let mut limit = u16::MAX;
+        if let Some(policy) = &service.policy {
+            limit = conform(policy, packet, parsed)?;
+        }
         if parsed.ttl <= 1 {
             return self.expired(packet, parsed, table, now);
         }
@@ -39,12 +44,15 @@ impl Forwarder {
             segment: prepared.segment,
             now,
         };
-        let steered = self.select(&arrival)?;
+        let steered = match self.select(&arrival) {
+            Ok(steered) => steered,
+            Err(why) => return self.unsteered(packet, prepared, why, table, now),
+        };
         let backend = table.backend(steered.backend).ok_or(DropReason::NoBackend)?;
         let hop = table.routes.hop(steered.hop).ok_or(DropReason::NoRoute)?;
         let destination = hop.destination.ok_or(DropReason::NextHopUnresolved)?;
         let overhead = tunnel_kind(service.mode).map_or(0, |k| encap::overhead(k, backend.addr.family()));
-        if let Err(oversize) = encap::fits(parsed, overhead, hop.mtu) {
+        if let Err(oversize) = encap::fits(parsed, overhead, hop.mtu.min(limit)) {
             return self.too_big(packet, parsed, oversize, table, now);
         }
         let bytes = packet.len() as u64;
@@ -160,6 +168,18 @@ impl Forwarder {
             }
         }
     }
+}
+
+/// Holds a client's packet against what its service asks for; gives the largest packet towards the backend.
+#[inline(never)]
+fn conform(policy: &Policy, packet: &mut Packet<'_>, parsed: &Parsed) -> Result<u16, DropReason> {
+    if !policy.admits(parsed.src) {
+        return Err(DropReason::SourceNotAllowed);
+    }
+    if let Some(most) = policy.mss {
+        rewrite::clamp_segment_size(packet, parsed, most.get());
+    }
+    Ok(policy.limit(u16::MAX))
 }
 
 #[inline]

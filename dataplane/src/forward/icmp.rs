@@ -126,7 +126,16 @@ pub fn icmp_error(
     packet.insert(l3, added)?;
     packet.set_len(l3 + total)?;
     let data = packet.data_mut();
-    write_ip(data, parsed, total as u16, from);
+    let answer = Answer {
+        from,
+        total: total as u16,
+        protocol: match parsed.family() {
+            Family::V4 => protocol::ICMP,
+            Family::V6 => protocol::ICMPV6,
+        },
+        traffic_class: TRAFFIC_CLASS,
+    };
+    write_ip(data, parsed, &answer);
     if let Some(mut header) = icmp::Icmp::at_mut(data, l3 + ip_len) {
         let (kind, code) = error.kind(parsed.family());
         header.start(kind, code, error.mtu());
@@ -142,7 +151,23 @@ pub fn icmp_error(
     Ok(())
 }
 
-fn write_ip(data: &mut [u8], parsed: &Parsed, total: u16, from: Addr) {
+/// The IP packet of an answer, header included, of the family of what it answers.
+pub(super) struct Answer {
+    pub from: Addr,
+    /// In bytes.
+    pub total: u16,
+    pub protocol: u8,
+    pub traffic_class: u8,
+}
+
+/// Writes the IP header of an answer where that of the answered packet was.
+pub(super) fn write_ip(data: &mut [u8], parsed: &Parsed, answer: &Answer) {
+    let Answer {
+        from,
+        total,
+        protocol,
+        traffic_class,
+    } = *answer;
     let l3 = usize::from(parsed.l3);
     match parsed.family() {
         Family::V4 => {
@@ -150,8 +175,8 @@ fn write_ip(data: &mut [u8], parsed: &Parsed, total: u16, from: Addr) {
                 // Never fragmented, so any id will do (RFC 6864 §4.1).
                 header.write(&ipv4::Header {
                     total_len: total,
-                    protocol: protocol::ICMP,
-                    traffic_class: TRAFFIC_CLASS,
+                    protocol,
+                    traffic_class,
                     ttl: TTL,
                     id: 0,
                     dont_fragment: true,
@@ -162,7 +187,7 @@ fn write_ip(data: &mut [u8], parsed: &Parsed, total: u16, from: Addr) {
         }
         Family::V6 => {
             if let Some(mut header) = Ipv6::at_mut(data, l3) {
-                header.start(total - ipv6::LEN as u16, protocol::ICMPV6, TRAFFIC_CLASS, TTL, 0);
+                header.start(total - ipv6::LEN as u16, protocol, traffic_class, TTL, 0);
                 header.set_src(from);
                 header.set_dst(parsed.src);
             }

@@ -11,6 +11,7 @@
 
 mod answer;
 mod deliver;
+mod depart;
 pub mod encap;
 pub mod fragment;
 pub mod icmp;
@@ -21,8 +22,10 @@ pub mod parse;
 pub mod quoted;
 mod related;
 mod reply;
+pub mod reset;
 pub mod rewrite;
 mod select;
+mod sticky;
 
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ use maglane_shared::next_hop::{NoHop, PortIndex};
 use maglane_shared::table::ForwardingTable;
 use maglane_shared::tick::Tick;
 
+use crate::affinity::Affinities;
 use crate::config::{Config, Snat, TunnelSources, UnknownPort};
 use crate::flow_table::FlowTable;
 use crate::packet::Packet;
@@ -47,6 +51,8 @@ pub use rewrite::Endpoint;
 const SWEEP: u64 = 8000;
 /// Buckets swept in one turn at most, to bound the pause (about 20 us when all are full).
 const SWEEP_BUCKETS: u64 = 256;
+/// A sweep visits every client with a backend of its own at least this often, in milliseconds.
+const AFFINITY_SWEEP: u64 = 600_000;
 
 /// Everything one worker knows besides the table.
 #[derive(Debug)]
@@ -55,7 +61,9 @@ pub struct Forwarder {
     flows: FlowTable,
     fragments: FragmentTable,
     limits: Limits,
+    resets: Limits,
     returns: Arc<NatReturns>,
+    affinities: Arc<Affinities>,
     snat: Snat,
     tunnels: TunnelSources,
     unknown_port: UnknownPort,
@@ -65,11 +73,12 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// `index` is the worker's; `returns` is shared by all workers of the node.
+    /// `index` is the worker's; `returns` and `affinities` are shared by all workers of the node.
     pub fn new(
         config: &Config,
         index: u16,
         returns: Arc<NatReturns>,
+        affinities: Arc<Affinities>,
         counters: Arc<Counters>,
         facts: Arc<Facts>,
     ) -> Self {
@@ -78,7 +87,9 @@ impl Forwarder {
             flows: FlowTable::new(config.flow_table_size, config.timeouts),
             fragments: FragmentTable::new(config.fragment_capacity),
             limits: Limits::new(config.icmp),
+            resets: Limits::new(config.icmp),
             returns,
+            affinities,
             snat: config.snat.clone(),
             tunnels: config.tunnels,
             unknown_port: config.unknown_port,
@@ -177,6 +188,10 @@ impl Forwarder {
             select::end(counters, returns, entry);
         };
         flows.sweep(due as usize, now, |entry| select::refresh(returns, entry), gone);
+        let due = (self.affinities.places() as u64 * elapsed)
+            .div_ceil(AFFINITY_SWEEP)
+            .min(SWEEP_BUCKETS);
+        self.affinities.sweep(due as usize, now);
     }
 
     fn count(&self, reason: DropReason) {

@@ -91,6 +91,9 @@ impl Forwarder {
         quoted: &Quoted,
         arrival: &Arrival<'_>,
     ) -> Result<Verdict, DropReason> {
+        if !arrival.service.admits(arrival.client.addr) {
+            return Err(DropReason::SourceNotAllowed);
+        }
         let steered = self.peek(arrival)?;
         let backend = arrival
             .table

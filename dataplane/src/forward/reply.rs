@@ -46,6 +46,9 @@ impl Forwarder {
             .services
             .get(found.service)
             .ok_or(DropReason::NatReturnUnknown)?;
+        if let Some(most) = service.policy.as_ref().and_then(|p| p.mss) {
+            rewrite::clamp_segment_size(packet, parsed, most.get());
+        }
         let hop = self.hop_towards_client(table, &found, hash)?;
         match prepared.segment {
             Segment::Fin => self.returns.note_close(&found, Close::Fin),

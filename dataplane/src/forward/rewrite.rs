@@ -13,7 +13,7 @@ use crate::wire::checksum::Sum;
 use crate::wire::icmp::Icmp;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
-use crate::wire::tcp::Tcp;
+use crate::wire::tcp::{self, Tcp, TcpFlags};
 use crate::wire::udp::Udp;
 
 /// An address and a port.
@@ -150,4 +150,36 @@ pub fn decrement_ttl(packet: &mut Packet<'_>, parsed: &Parsed) -> Result<(), Dro
         }
     }
     Ok(())
+}
+
+/// Takes the maximum segment size that a SYN or SYN-ACK announces down to `most`. A packet about to be
+/// answered for its TTL stays as it came, since the answer quotes it.
+pub fn clamp_segment_size(packet: &mut Packet<'_>, parsed: &Parsed, most: u16) {
+    let (l4, end) = (usize::from(parsed.l4), usize::from(parsed.end));
+    match parsed.transport {
+        Transport::Tcp { flags, .. } if flags.contains(TcpFlags::SYN) && parsed.ttl > 1 => {
+            let segment = packet.data_mut().get_mut(l4..end).unwrap_or_default();
+            clamp(segment, most);
+        }
+        Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Icmp(_) | Transport::LaterFragment => {}
+    }
+}
+
+fn clamp(segment: &mut [u8], most: u16) -> Option<()> {
+    let header = Tcp::at(segment, 0)?;
+    let (len, checksum) = (header.header_len(), header.checksum());
+    let at = tcp::LEN + tcp::segment_size_at(segment.get(tcp::LEN..len)?)?;
+    let value = segment.get_mut(at..)?.first_chunk_mut()?;
+    let old = u16::from_be_bytes(*value);
+    if old <= most {
+        return None;
+    }
+    *value = most.to_be_bytes();
+    // At an odd offset the bytes lie in two words of the sum, the other way round.
+    let change = match at % 2 {
+        0 => Sum::default().replace_u16(old, most),
+        _ => Sum::default().replace_u16(old.swap_bytes(), most.swap_bytes()),
+    };
+    Tcp::at_mut(segment, 0)?.set_checksum(change.update(checksum));
+    Some(())
 }

@@ -1,8 +1,7 @@
 //! A client's packet meets its flow: known flows keep their backend, newcomers get one from Maglev.
 //!
-//! A flow keeps its backend for as long as that exists, draining or not; ids are never reused, so a removed
-//! backend's flows find nothing and pick anew (FAILURES D17, D19). Datagrams leave a draining backend at
-//! once when another is to be had (D18): they have no end to wait for.
+//! A flow keeps its backend for as long as that exists and does not drain; [`depart`](super::depart) says
+//! what follows then. Ids are never reused, so a removed backend's flows never find another (FAILURES D17, D19).
 
 use maglane_shared::counters::{Counters, DropReason, FlowState};
 use maglane_shared::flow::{FlowHash, FlowKey};
@@ -11,6 +10,7 @@ use maglane_shared::service::{BackendId, BackendState, ForwardingMode};
 use maglane_shared::table::{ForwardingTable, ServiceEntry};
 use maglane_shared::tick::Tick;
 
+use super::depart::{Fate, Going, Unsteered, fate};
 use super::{Endpoint, Forwarder, nat, no_hop};
 use crate::flow_table::{BucketFull, FlowEntry, FlowId, FlowIndex, Segment, Translation};
 use crate::returns::{NatReturns, Replies};
@@ -71,7 +71,7 @@ impl Arrival<'_> {
 
 impl Forwarder {
     #[inline(always)]
-    pub(super) fn select(&mut self, arrival: &Arrival<'_>) -> Result<Steered, DropReason> {
+    pub(super) fn select(&mut self, arrival: &Arrival<'_>) -> Result<Steered, Unsteered> {
         let id = arrival.id();
         if let Some(at) = self.flows.find(arrival.hash, &id) {
             if let Some(steered) = self.known(arrival, at)? {
@@ -82,12 +82,12 @@ impl Forwarder {
             self.account_end(&over);
         }
         self.counters.flow_misses.add(1);
-        self.newcomer(arrival, id)
+        Ok(self.newcomer(arrival, id)?)
     }
 
     /// The flow's own backend; `None` when the entry has had its time.
     #[inline(always)]
-    fn known(&mut self, arrival: &Arrival<'_>, at: FlowIndex) -> Result<Option<Steered>, DropReason> {
+    fn known(&mut self, arrival: &Arrival<'_>, at: FlowIndex) -> Result<Option<Steered>, Unsteered> {
         let Arrival {
             table,
             service,
@@ -96,13 +96,26 @@ impl Forwarder {
             ..
         } = *arrival;
         let entry = self.flows.get_mut(at);
-        let Some(backend) = table.backend(entry.backend) else {
+        let backend = table.backend(entry.backend);
+        let going = match backend.map(|b| b.state) {
+            Some(BackendState::Active) => None,
+            Some(BackendState::Draining) => Some(Going::Draining),
+            None => Some(Going::Gone),
+        };
+        match going.map_or(Fate::Stay, |going| fate(service, entry.state, segment, going)) {
+            Fate::Stay => {}
+            Fate::Leave => return Ok(None),
+            Fate::Reset => {
+                // The entry stays, so that what is still on its way is answered alike.
+                entry.state = FlowState::Closed;
+                entry.last_seen = now;
+                return Err(Unsteered::Reset);
+            }
+        }
+        let Some(backend) = backend else {
             return Ok(None);
         };
-        let leave = backend.state == BackendState::Draining
-            && entry.state == FlowState::Datagram
-            && !service.maglev.is_empty();
-        if leave || segment.restarts(entry.state) {
+        if segment.restarts(entry.state) {
             return Ok(None);
         }
         if let Translation::Borrowed(slot) = entry.translation {
@@ -150,9 +163,7 @@ impl Forwarder {
                 source,
             });
         }
-        let (id, backend) = table
-            .select(service, arrival.selection_hash())
-            .ok_or(DropReason::NoBackend)?;
+        let (id, backend) = self.choose(arrival)?;
         let hop = table.routes.pick(backend.hops, hash).map_err(no_hop)?;
         let source = match service.mode {
             ForwardingMode::Nat => self
@@ -179,9 +190,7 @@ impl Forwarder {
             now,
             ..
         } = *arrival;
-        let (backend_id, backend) = table
-            .select(service, arrival.selection_hash())
-            .ok_or(DropReason::NoBackend)?;
+        let (backend_id, backend) = self.choose(arrival)?;
         let hop = table.routes.pick(backend.hops, hash).map_err(no_hop)?;
         let made = match service.mode {
             ForwardingMode::Nat => self.translate(arrival, backend)?,
@@ -203,6 +212,7 @@ impl Forwarder {
             routes: table.routes.version,
             translation: made.translation,
             hop,
+            idle: service.policy.as_ref().and_then(|p| p.idle),
             nat_port: made.source.port,
             nat_address: made.source.address,
             state,

@@ -3,10 +3,15 @@
 use std::borrow::{Borrow, BorrowMut};
 use std::fmt;
 
-use super::{get_u16, header, header_mut, set_u16};
+use super::{get, get_u16, header, header_mut, set, set_u16};
 
 /// Without options.
 pub const LEN: usize = 20;
+
+/// Options that the search for another one has to know (RFC 9293 §3.2).
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 
 /// The eight control bits.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -84,6 +89,17 @@ impl<B: Borrow<[u8; LEN]>> Tcp<B> {
         get_u16(self.0.borrow(), 2)
     }
 
+    #[inline]
+    pub fn sequence(&self) -> u32 {
+        u32::from_be_bytes(get(self.0.borrow(), 4))
+    }
+
+    /// Means something with ACK only.
+    #[inline]
+    pub fn acknowledgment(&self) -> u32 {
+        u32::from_be_bytes(get(self.0.borrow(), 8))
+    }
+
     /// In bytes; below 20 in a malformed header.
     #[inline]
     pub fn header_len(&self) -> usize {
@@ -102,6 +118,18 @@ impl<B: Borrow<[u8; LEN]>> Tcp<B> {
 }
 
 impl<B: BorrowMut<[u8; LEN]>> Tcp<B> {
+    /// Writes the whole header but for the checksum, which is zero afterwards: no options, no window, no data.
+    pub fn start(&mut self, ports: (u16, u16), sequence: u32, acknowledgment: u32, flags: TcpFlags) {
+        let bytes = self.0.borrow_mut();
+        *bytes = [0; LEN];
+        set_u16(bytes, 0, ports.0);
+        set_u16(bytes, 2, ports.1);
+        set(bytes, 4, sequence.to_be_bytes());
+        set(bytes, 8, acknowledgment.to_be_bytes());
+        bytes[12] = (LEN / 4) as u8 * 16;
+        bytes[13] = flags.0;
+    }
+
     #[inline]
     pub fn set_src_port(&mut self, port: u16) {
         set_u16(self.0.borrow_mut(), 0, port);
@@ -115,5 +143,24 @@ impl<B: BorrowMut<[u8; LEN]>> Tcp<B> {
     #[inline]
     pub fn set_checksum(&mut self, checksum: u16) {
         set_u16(self.0.borrow_mut(), 16, checksum);
+    }
+}
+
+/// Where in these options the two bytes of the maximum segment size are; `None` without one, or behind an
+/// option whose length makes no sense.
+pub fn segment_size_at(options: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let (&kind, rest) = options.get(at..)?.split_first()?;
+        let len = match kind {
+            END_OF_OPTIONS => return None,
+            NO_OPERATION => 1,
+            MAXIMUM_SEGMENT_SIZE => return (rest.len() >= 3 && rest[0] == 4).then_some(at + 2),
+            _ => usize::from(*rest.first()?),
+        };
+        if len < 2 && kind != NO_OPERATION {
+            return None;
+        }
+        at += len;
     }
 }

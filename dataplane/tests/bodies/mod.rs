@@ -9,7 +9,7 @@ use maglane_dataplane::flow_table::{BucketFull, FlowEntry, FlowId, FlowTable, Tr
 use maglane_dataplane::forward::encap::{Tunnel, TunnelKind, encapsulate, overhead};
 use maglane_dataplane::forward::parse::parse;
 use maglane_dataplane::packet::Packet;
-use maglane_dataplane::{Forwarder, NatReturns, Verdict};
+use maglane_dataplane::{Affinities, Forwarder, NatReturns, Verdict};
 use maglane_shared::addr::{Addr, Protocol};
 use maglane_shared::counters::{Counters, DropReason, FlowState};
 use maglane_shared::facts::Facts;
@@ -37,7 +37,8 @@ pub fn any_frames_get_a_sane_verdict(data: &[u8]) {
     config.flow_table_size = 64;
     let counters = Arc::new(Counters::new(64, 64));
     let (c, f) = (Arc::clone(&counters), Arc::new(Facts::default()));
-    let mut forwarder = Forwarder::new(&config, 0, Arc::new(NatReturns::new(64)), c, f);
+    let (returns, affinities) = (Arc::new(NatReturns::new(64)), Arc::new(Affinities::new(4)));
+    let mut forwarder = Forwarder::new(&config, 0, returns, affinities, c, f);
     let mut now = Tick(0);
     let (mut rest, mut dropped) = (data, 0);
     while let Some(([port, a, b], tail)) = rest.split_first_chunk() {
@@ -194,6 +195,7 @@ fn entry(id: FlowId, state: FlowState, now: Tick) -> FlowEntry {
         routes: 0,
         translation: Translation::None,
         hop: HopIndex(0),
+        idle: None,
         nat_port: 0,
         nat_address: 0,
         state,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maglane_dataplane::packet::Packet;
-use maglane_dataplane::{Config, Forwarder, NatReturns, Verdict};
+use maglane_dataplane::{Affinities, Config, Forwarder, NatReturns, Verdict};
 use maglane_shared::addr::{Addr, MacAddr, Protocol, VipKey};
 use maglane_shared::counters::Counters;
 use maglane_shared::facts::Facts;
@@ -12,7 +12,8 @@ use maglane_shared::maglev::{MaglevTable, Member};
 use maglane_shared::next_hop::{
     HopGroupId, HopIndex, NextHop, PortIndex, PrefixTable, RouteTable, RouteTarget,
 };
-use maglane_shared::service::{BackendId, BackendState, ForwardingMode, ServiceId};
+use maglane_shared::policy::Policy;
+use maglane_shared::service::{BackendId, BackendState, ForwardingMode, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, ForwardingTable, Generation, ServiceEntry, ServiceTable};
 use maglane_shared::tick::Tick;
 
@@ -32,7 +33,9 @@ pub const SNAT_V6: &str = "2001:db8:5::1";
 pub struct Service {
     pub vip: VipKey,
     pub mode: ForwardingMode,
+    pub kind: VipKind,
     pub inputs: HashInputs,
+    pub policy: Policy,
     /// Address, port, state and epoch. The epoch tells successive tenants of a place apart.
     pub backends: Vec<(Addr, u16, BackendState, u32)>,
 }
@@ -48,7 +51,9 @@ impl Service {
         Service {
             vip: VipKey { addr, port, protocol },
             mode,
+            kind: VipKind::Address,
             inputs: HashInputs::FiveTuple,
+            policy: Policy::default(),
             backends,
         }
     }
@@ -136,10 +141,12 @@ fn entry(slot: u32, service: &Service, mut members: Vec<(Member, BackendId)>) ->
     ServiceEntry {
         id: ServiceId { slot, epoch: 1 },
         key: service.vip,
+        kind: service.kind,
         mode: service.mode,
         hash_inputs: service.inputs,
         maglev: Arc::new(MaglevTable::build(&members, size, &HashKey::default())),
         backends: backends.into(),
+        policy: service.policy.clone().shared(),
     }
 }
 
@@ -185,10 +192,12 @@ pub struct Worker {
 /// `count` workers of one node.
 pub fn workers(config: &Config, count: u16) -> Vec<Worker> {
     let returns = Arc::new(NatReturns::new(config.flow_table_size * usize::from(count)));
+    let affinities = Arc::new(Affinities::new(4096));
     let worker = |index| {
         let (counters, facts) = (Arc::new(Counters::new(64, 1024)), Arc::new(Facts::default()));
         let (c, f) = (Arc::clone(&counters), Arc::clone(&facts));
-        let forwarder = Forwarder::new(config, index, Arc::clone(&returns), c, f);
+        let (returns, affinities) = (Arc::clone(&returns), Arc::clone(&affinities));
+        let forwarder = Forwarder::new(config, index, returns, affinities, c, f);
         Worker {
             forwarder,
             counters,

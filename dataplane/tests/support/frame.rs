@@ -15,6 +15,10 @@ pub const PORT0: [u8; 6] = [2, 0, 0, 0, 0, 0];
 pub const PORT1: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const ROUTER: [u8; 6] = [2, 0, 0, 0, 0xaa, 1];
 
+/// The numbers of segments that say nothing else.
+pub const SEQUENCE: u32 = 0x0102_0304;
+pub const ACKNOWLEDGMENT: u32 = 0x0506_0708;
+
 pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
@@ -50,6 +54,9 @@ enum Transport {
         ports: (u16, u16),
         flags: String,
         options: Vec<u8>,
+        /// Sequence and acknowledgment number; that of a segment without ACK is 0 by default.
+        numbers: (u32, u32),
+        window: u16,
     },
     Udp {
         ports: (u16, u16),
@@ -96,6 +103,8 @@ pub fn tcp(src: &str, dst: &str, flags: &str) -> Frame {
         ports: (src.port(), dst.port()),
         flags: flags.to_owned(),
         options: vec![],
+        numbers: (SEQUENCE, if flags.contains('A') { ACKNOWLEDGMENT } else { 0 }),
+        window: 64_240,
     };
     frame(src.ip(), dst.ip(), transport)
 }
@@ -223,6 +232,14 @@ impl Frame {
     pub fn tcp_options(mut self, bytes: &[u8]) -> Self {
         if let Transport::Tcp { options, .. } = &mut self.transport {
             *options = bytes.to_vec();
+        }
+        self
+    }
+
+    /// Sequence and acknowledgment number, and the window.
+    pub fn numbers(mut self, sequence: u32, acknowledgment: u32, size: u16) -> Self {
+        if let Transport::Tcp { numbers, window, .. } = &mut self.transport {
+            (*numbers, *window) = ((sequence, acknowledgment), size);
         }
         self
     }
@@ -380,7 +397,16 @@ impl Frame {
                 ports,
                 flags,
                 options,
-            } => self.tcp(*ports, flags, options),
+                numbers,
+                window,
+            } => self.tcp(
+                TcpHeader {
+                    acknowledgment_number: numbers.1,
+                    ..TcpHeader::new(ports.0, ports.1, numbers.0, *window)
+                },
+                flags,
+                options,
+            ),
             Transport::Udp { ports, checksum } => self.udp(*ports, *checksum),
             Transport::Icmp { kind, code, rest } => self.icmp(*kind, *code, *rest),
             Transport::Raw { .. } => vec![],
@@ -388,12 +414,11 @@ impl Frame {
         [&header[..], &self.data].concat()
     }
 
-    fn tcp(&self, ports: (u16, u16), flags: &str, options: &[u8]) -> Vec<u8> {
-        let mut header = TcpHeader::new(ports.0, ports.1, 0x0102_0304, 64_240);
+    fn tcp(&self, mut header: TcpHeader, flags: &str, options: &[u8]) -> Vec<u8> {
         for flag in flags.chars() {
             match flag {
                 'S' => header.syn = true,
-                'A' => (header.ack, header.acknowledgment_number) = (true, 0x0506_0708),
+                'A' => header.ack = true,
                 'F' => header.fin = true,
                 'R' => header.rst = true,
                 'P' => header.psh = true,

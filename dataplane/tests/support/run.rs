@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use maglane_dataplane::{Forwarder, NatReturns, Packet, Verdict};
+use maglane_dataplane::{Affinities, Forwarder, NatReturns, Packet, Verdict};
 use maglane_shared::counters::{Counter, Counters, DropReason, FlowStats};
 use maglane_shared::facts::Facts;
 use maglane_shared::tick::Tick;
@@ -31,14 +31,15 @@ pub struct Outcome {
 const CHUNK: usize = 16_384;
 
 pub fn run(setup: &Setup, input: &[Timed]) -> Outcome {
-    let table = setup.table();
+    let table = setup.table(0);
     let config = setup.config();
     let counters = Arc::new(Counters::new(
         table.services.entries().len(),
         table.backends.len(),
     ));
     let returns = Arc::new(NatReturns::new(setup.settings().returns));
-    let mut forwarder = Forwarder::new(&config, 0, returns, counters.clone(), Arc::new(Facts::default()));
+    let (affinities, facts) = (Arc::new(Affinities::new(16)), Arc::new(Facts::default()));
+    let mut forwarder = Forwarder::new(&config, 0, returns, affinities, counters.clone(), facts);
     let mut outcome = Outcome {
         frames: vec![],
         account: String::new(),
@@ -48,7 +49,7 @@ pub fn run(setup: &Setup, input: &[Timed]) -> Outcome {
         let start = setup.settings().headroom;
         chunk[start..start + frame.len()].copy_from_slice(frame);
         let mut packet = Packet::new(&mut chunk, start, frame.len()).unwrap();
-        let now = Tick(*at);
+        let (now, table) = (Tick(*at), setup.table(*at));
         forwarder.sweep(now);
         let verdict = forwarder.process(&mut packet, setup.port_of(frame), &table, now);
         writeln!(outcome.account, "packet {}: {}", number + 1, name(verdict)).unwrap();
@@ -92,6 +93,10 @@ fn count(counters: &Counters, account: &mut String) {
     line("flow_expirations", &counters.flow_expirations);
     line("flow_entries", &counters.flow_entries);
     line("nat_entries", &counters.nat_entries);
+    line("resets", &counters.resets);
+    line("affinity_hits", &counters.affinity_hits);
+    line("affinity_misses", &counters.affinity_misses);
+    line("affinity_full", &counters.affinity_full);
     for (kind, all) in [("service", &counters.services), ("backend", &counters.backends)] {
         for (
             slot,

@@ -1,6 +1,7 @@
 //! A forwarding table and settings as YAML that a person can write; see any `golden/*/table.yaml`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -11,7 +12,8 @@ use maglane_shared::maglev::{MaglevTable, Member};
 use maglane_shared::next_hop::{
     HopGroupId, HopIndex, NextHop, PortIndex, PrefixTable, RouteTable, RouteTarget,
 };
-use maglane_shared::service::{BackendId, BackendState, ForwardingMode, ServiceId};
+use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
+use maglane_shared::service::{BackendId, BackendState, ForwardingMode, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, ForwardingTable, Generation, ServiceEntry, ServiceTable};
 use serde::Deserialize;
 
@@ -53,20 +55,71 @@ fn ethernet_mtu() -> u16 {
 struct Service {
     /// `addr`, `port`, `protocol`.
     vip: VipKey,
+    #[serde(default)]
+    kind: VipKind,
     mode: ForwardingMode,
     #[serde(default)]
     hash: HashInputs,
     backends: Vec<Backend>,
+    #[serde(default)]
+    policy: Wishes,
+}
+
+/// A [`Policy`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Wishes {
+    sources: Option<Vec<IpNet>>,
+    /// Seconds.
+    affinity: Option<u32>,
+    idle: Option<u32>,
+    removal: Removal,
+    /// Bytes.
+    mss: Option<NonZeroU16>,
+    mtu: Option<NonZeroU16>,
+}
+
+impl Wishes {
+    fn policy(&self) -> Policy {
+        let sources = self.sources.as_ref();
+        Policy {
+            sources: sources.map(|prefixes| SourceRanges::new(prefixes.iter().copied())),
+            affinity: self.affinity.map(|s| AffinityTimeout::from_secs(s).unwrap()),
+            idle: self.idle.map(|s| IdleTimeout::from_secs(s).unwrap()),
+            removal: self.removal,
+            mss: self.mss,
+            mtu: self.mtu,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Backend {
     addr: Addr,
     port: u16,
     via: String,
     #[serde(default = "active")]
     state: BackendState,
+    /// From when on, in milliseconds, it drains, and is gone.
+    #[serde(default = "never")]
+    drains_at: u32,
+    #[serde(default = "never")]
+    gone_at: u32,
+}
+
+impl Backend {
+    fn state(&self, now: u32) -> BackendState {
+        if now >= self.drains_at {
+            BackendState::Draining
+        } else {
+            self.state
+        }
+    }
+}
+
+fn never() -> u32 {
+    u32::MAX
 }
 
 fn active() -> BackendState {
@@ -148,11 +201,12 @@ impl Setup {
         config
     }
 
-    pub fn table(&self) -> ForwardingTable {
+    /// As it is `now` milliseconds after the start.
+    pub fn table(&self, now: u32) -> ForwardingTable {
         let mut backends = vec![];
         let services = self.services.iter().enumerate();
         let services = services
-            .map(|(slot, service)| self.service(slot, service, &mut backends))
+            .map(|(slot, service)| self.service(slot, service, now, &mut backends))
             .collect();
         let table = ForwardingTable {
             generation: Generation(1),
@@ -165,32 +219,45 @@ impl Setup {
         table
     }
 
-    fn service(&self, slot: usize, service: &Service, backends: &mut Vec<BackendEntry>) -> ServiceEntry {
+    fn service(
+        &self,
+        slot: usize,
+        service: &Service,
+        now: u32,
+        backends: &mut Vec<BackendEntry>,
+    ) -> ServiceEntry {
         let first = backends.len() as u32;
         let mut sorted: Vec<&Backend> = service.backends.iter().collect();
         sorted.sort_by_key(|b| identity(b));
-        let members: Vec<Member> = sorted.iter().map(|b| member(b)).collect();
-        backends.extend(sorted.iter().map(|b| self.backend(b)));
+        backends.extend(sorted.iter().map(|b| self.backend(b, now)));
+        let (ids, members): (Vec<BackendId>, Vec<Member>) = (first..)
+            .zip(sorted)
+            .filter(|(_, b)| now < b.gone_at)
+            .map(|(slot, b)| (BackendId { slot, epoch: 1 }, member(b, now)))
+            .unzip();
         ServiceEntry {
             id: ServiceId {
                 slot: slot as u32,
                 epoch: 1,
             },
             key: service.vip,
+            kind: service.kind,
             mode: service.mode,
             hash_inputs: service.hash,
             maglev: Arc::new(MaglevTable::build(&members, 251, &HashKey::default())),
-            backends: (first..backends.len() as u32)
-                .map(|slot| BackendId { slot, epoch: 1 })
-                .collect(),
+            backends: ids.into(),
+            policy: service.policy.policy().shared(),
         }
     }
 
-    fn backend(&self, backend: &Backend) -> BackendEntry {
+    fn backend(&self, backend: &Backend, now: u32) -> BackendEntry {
+        if now >= backend.gone_at {
+            return BackendEntry::VACANT;
+        }
         BackendEntry {
             addr: backend.addr,
             port: backend.port,
-            state: backend.state,
+            state: backend.state(now),
             epoch: 1,
             hops: self.group(&backend.via),
         }
@@ -252,8 +319,8 @@ fn identity(backend: &Backend) -> String {
     format!("{}:{}", backend.addr, backend.port)
 }
 
-fn member(backend: &Backend) -> Member {
-    let weight = match backend.state {
+fn member(backend: &Backend, now: u32) -> Member {
+    let weight = match backend.state(now) {
         BackendState::Active => 1,
         BackendState::Draining => 0,
     };

@@ -29,10 +29,12 @@ fn entry(slot: u32, key: VipKey) -> ServiceEntry {
             epoch: slot + 1,
         },
         key,
+        kind: VipKind::Address,
         mode: ForwardingMode::Ipip,
         hash_inputs: HashInputs::FiveTuple,
         maglev: Arc::new(MaglevTable::build(&[], 251, &HashKey::default())),
         backends: Arc::new([]),
+        policy: None,
     }
 }
 
@@ -150,6 +152,25 @@ proptest! {
             prop_assert!(!table.is_vip(key.addr) || model.keys().any(|k| k.addr == key.addr));
         }
     }
+}
+
+/// A node port does not make the node's address ours, unless it is a VIP as well.
+#[test]
+fn an_endpoint_leaves_its_address_to_the_node() {
+    let (node, both) = (0x0a00_0001, 0x0a00_0002);
+    let endpoint = |slot, key| ServiceEntry {
+        kind: VipKind::Endpoint,
+        ..entry(slot, key)
+    };
+    let table = ServiceTable::new(vec![
+        endpoint(0, key(node, 30_080)),
+        endpoint(1, key(both, 30_080)),
+        entry(2, key(both, 443)),
+    ]);
+    assert_eq!(table.lookup(&key(node, 30_080)).map(|e| e.id.slot), Some(0));
+    assert!(!table.is_vip(key(node, 0).addr) && table.is_vip(key(both, 0).addr));
+    assert_eq!(table.addrs(), [key(both, 0).addr]);
+    assert_eq!(table.endpoints().collect::<Vec<_>>(), [key(node, 30_080)]);
 }
 
 #[test]

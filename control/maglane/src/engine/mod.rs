@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use maglane_dataplane::worker::Watch;
-use maglane_dataplane::{Forwarder, NatReturns, Worker};
+use maglane_dataplane::{Affinities, Forwarder, NatReturns, Worker};
 use maglane_shared::counters::{Counters, Vitals};
 use maglane_shared::facts::Facts;
 use maglane_shared::publish::{self, Publisher, Reader};
@@ -147,6 +147,7 @@ fn make_workers(
     let origin = Instant::now();
     let flows = settings.flows.table_size as usize * usize::from(launch.workers);
     let returns = Arc::new(NatReturns::new(flows));
+    let affinities = Arc::new(Affinities::default());
     let (mut workers, mut watches) = (vec![], vec![]);
     for ((index, set), reader) in (0..launch.workers).zip(sets).zip(readers) {
         let config = config::worker(settings, launch, index);
@@ -161,7 +162,8 @@ fn make_workers(
             facts: Arc::new(Facts::default()),
         };
         let (counters, facts) = (Arc::clone(&watch.counters), Arc::clone(&watch.facts));
-        let forwarder = Forwarder::new(&config, index, Arc::clone(&returns), counters, facts);
+        let (returns, affinities) = (Arc::clone(&returns), Arc::clone(&affinities));
+        let forwarder = Forwarder::new(&config, index, returns, affinities, counters, facts);
         workers.push(Worker::new(
             set,
             forwarder,

@@ -7,6 +7,7 @@ mod limits;
 mod link;
 mod malformed;
 mod modes;
+mod policy;
 
 use super::frame::{Frame, PORT0, PORT1, ROUTER, tcp, udp};
 use super::run::Timed;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(fragments::cases());
     cases.extend(drops::cases());
     cases.extend(malformed::cases());
+    cases.extend(policy::cases());
     let mut names: Vec<_> = cases.iter().map(|case| case.name).collect();
     names.sort_unstable();
     assert!(names.is_sorted_by(|a, b| a < b), "two cases of one name");
@@ -150,6 +152,18 @@ impl Table {
             "  - vip: {{addr: '{vip}', port: {port}, protocol: {protocol}}}\n    mode: {mode}\n    backends: [{}]\n",
             backends.join(", ")
         );
+        self
+    }
+
+    /// Of the service named last.
+    fn policy(mut self, wishes: &str) -> Table {
+        self.services += &format!("    policy: {{{wishes}}}\n");
+        self
+    }
+
+    /// The service named last is a port on an address of the node.
+    fn endpoint(mut self) -> Table {
+        self.services += "    kind: endpoint\n";
         self
     }
 
