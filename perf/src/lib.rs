@@ -5,6 +5,7 @@
 //!   ▲                                         decap ─► IPIP and GUE ends, for kernels without the modules
 //!   ├── demo       one minute for a newcomer  load ──► flows, connects, udp: who answered, what was lost
 //!   └── end-to-end tests of control/maglane   check ─► every checksum of a capture, recomputed
+//!                                             cluster ► kube-apiserver or its double, and their faults
 //! ```
 //!
 //! Nothing here is linked into the product. The rig touches only namespaces named `mgl-<run id>-<host>`,
@@ -14,6 +15,7 @@ pub mod balancer;
 pub mod bench;
 pub mod capture;
 pub mod check;
+pub mod cluster;
 pub mod decap;
 pub mod demo;
 pub mod load;

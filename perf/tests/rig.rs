@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use maglane_perf::capture::Capture;
 use maglane_perf::check::check_file;
+use maglane_perf::cluster::{Choice, Cluster, User};
 use maglane_perf::load::{Event, Report};
 use maglane_perf::rig::kernel::KernelService;
 use maglane_perf::rig::{Host, plan};
@@ -299,4 +300,27 @@ fn tunnels_of_every_kind_end_in_the_backend() {
             }
         }
     }
+}
+
+#[test]
+fn a_cluster_in_a_namespace_is_reached_from_the_balancer_and_not_from_here() {
+    let Some(rig) = rig(Shape::TwoArmed) else { return };
+    let address = plan::router_front().v4.into();
+    let cluster = Cluster::builder()
+        .choice(Choice::Double)
+        .namespace(&rig.on(Host::Router))
+        .address(address)
+        .start()
+        .expect("the double");
+    cluster
+        .client()
+        .get("/api/v1/services")
+        .expect("the test's own client");
+    let server = cluster.access(&User::admin()).expect("a certificate").server;
+    let connect = move || std::net::TcpStream::connect_timeout(&server, Duration::from_secs(3)).is_ok();
+    assert!(
+        rig.ns("lb1").inside(connect).expect("inside"),
+        "from the balancer"
+    );
+    assert!(!connect(), "{server} is no address of the machine");
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod capture;
 mod check;
+mod cluster;
 mod decap;
 mod demo;
 mod layout;
@@ -44,6 +45,8 @@ enum Command {
     Capture(capture::Capture),
     /// Recompute every checksum of captures; exit 1 when one is bad or a frame is cut.
     Check(check::Check),
+    /// Run a Kubernetes API server, the real one where it is found, until ctrl-C; prints its kubeconfig.
+    Cluster(cluster::RunCluster),
     /// Compare Maglane with bare AF_XDP, the kernel and DPDK, packets a second and losses (root).
     Bench(bench::Bench),
     /// Send packets of many flows at a rate or as fast as possible (root).
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Udp(command) => command.run(),
         Command::Capture(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Cluster(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Blast(command) => command.run(),
         Command::Sink(command) => command.run(),
