@@ -59,7 +59,7 @@ impl Step {
     pub fn leads_to(&self, item: &Value) -> bool {
         match self {
             Self::Field(_) => false,
-            Self::Member(value) => item.to_string() == *value,
+            Self::Member(value) => *item == parsed(value),
             Self::Item(keys) => {
                 let keys = parsed(keys);
                 keys.as_object()
