@@ -8,6 +8,7 @@ use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
+use crate::status::{StatusWrite, UserEvent};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,6 +19,10 @@ pub enum Effect {
     Steer(SteerPlan),
     /// Put these questions to the kernel ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
+    /// Write these to the own cluster, as long as this process may.
+    WriteStatus(Vec<StatusWrite>),
+    /// Show these to users.
+    Tell(Vec<UserEvent>),
     /// Problems that are new, and those that are gone.
     Report {
         appeared: Vec<Problem>,
@@ -62,6 +67,8 @@ pub struct SteerPlan {
     pub revision: u64,
     /// Everything to these addresses.
     pub vips: BTreeSet<Addr>,
+    /// These ports of addresses that are not ours as a whole.
+    pub endpoints: BTreeSet<VipKey>,
     /// Replies to translated flows.
     pub nat_returns: BTreeMap<Addr, PortSpan>,
     /// What `dnat` backends send from these endpoints.
@@ -76,11 +83,12 @@ impl SteerPlan {
         let SteerPlan {
             revision: _,
             vips,
+            endpoints,
             nat_returns,
             dnat_returns,
             local,
         } = self;
-        (vips, nat_returns, dnat_returns, local)
-            == (&other.vips, &other.nat_returns, &other.dnat_returns, &other.local)
+        (vips, endpoints, nat_returns) == (&other.vips, &other.endpoints, &other.nat_returns)
+            && (dnat_returns, local) == (&other.dnat_returns, &other.local)
     }
 }

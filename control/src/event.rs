@@ -7,7 +7,9 @@ use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClusterId, EndpointSliceSpec, NodeSpec, ObjectName, ServiceSpec};
+use crate::model::{
+    ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec, ServiceSpec,
+};
 use crate::problem::Problem;
 use crate::routes::{Link, Neighbor, Route};
 
@@ -18,6 +20,8 @@ pub enum Source {
     Manifests,
     Kernel,
     Cluster(ClusterId),
+    /// Not a source of objects: what stands in the way of status writes.
+    Status,
 }
 
 impl fmt::Display for Source {
@@ -25,6 +29,7 @@ impl fmt::Display for Source {
         match self {
             Source::Manifests => f.write_str("manifests"),
             Source::Kernel => f.write_str("kernel"),
+            Source::Status => f.write_str("status"),
             Source::Cluster(ClusterId::OWN) => f.write_str("kubernetes"),
             Source::Cluster(ClusterId(number)) => write!(f, "cluster-{number}"),
         }
@@ -40,6 +45,19 @@ pub enum Event {
     SliceDeleted(ObjectName),
     NodeApplied(Box<NodeSpec>),
     NodeDeleted(ObjectName),
+    NamespaceApplied(Box<NamespaceSpec>),
+    NamespaceDeleted(ObjectName),
+    PoolApplied(Box<PoolSpec>),
+    PoolDeleted(ObjectName),
+    ReservationApplied(Box<ReservationSpec>),
+    ReservationDeleted(ObjectName),
+    /// What a Service of a manifest was given, as remembered.
+    Granted {
+        service: ObjectName,
+        addresses: Vec<Addr>,
+    },
+    /// May this process write to the own cluster? The elected one allocates addresses.
+    Leading(bool),
     /// What an earlier process knew, from the disk: holds until its source says otherwise.
     Restored(Vec<Event>),
     /// The source has told all it had at its start.

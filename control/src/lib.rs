@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  manifest ─┐                 ┌─ plan ─ compile ─┐
+//!  kube     ─┤                 │                  │
 //!  netlink  ─┼─► Event ─► store┤                  ├─► Effect ─► performed by the binary
 //!  workers  ─┘                 └─ routes ─────────┘
 //!                     step: the order of it all             metrics, admin: what to show of it
@@ -16,11 +17,15 @@ pub mod admin;
 pub mod catalog;
 pub mod compile;
 mod convert;
+pub mod crd;
 pub mod effect;
 pub mod error;
 pub mod event;
+pub mod ipam;
+pub mod kube;
 pub mod manifest;
 pub mod metrics;
+pub mod migrate;
 pub mod model;
 pub mod netlink;
 pub mod plan;
@@ -28,6 +33,7 @@ pub mod problem;
 pub mod record;
 pub mod routes;
 pub mod snapshot;
+pub mod status;
 pub mod step;
 pub mod store;
 #[cfg(test)]

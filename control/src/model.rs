@@ -9,7 +9,9 @@ use maglane_shared::addr::{Addr, Family, Protocol};
 use maglane_shared::flow::HashInputs;
 use maglane_shared::service::ForwardingMode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::ipam::{Labels, Pool, Request, Reservation};
 use crate::problem::Problem;
 
 /// Where an object was read.
@@ -80,6 +82,9 @@ pub enum ObjectKind {
     Service,
     EndpointSlice,
     Node,
+    Namespace,
+    AddressPool,
+    AddressReservation,
 }
 
 impl fmt::Display for ObjectKind {
@@ -88,6 +93,9 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Service => "Service",
             ObjectKind::EndpointSlice => "EndpointSlice",
             ObjectKind::Node => "Node",
+            ObjectKind::Namespace => "Namespace",
+            ObjectKind::AddressPool => "AddressPool",
+            ObjectKind::AddressReservation => "AddressReservation",
         })
     }
 }
@@ -256,8 +264,52 @@ pub struct ServiceSpec {
     pub udp_timeout: Setting<u32>,
     /// Bytes of a TCP segment.
     pub mss: Setting<u16>,
+    /// Bytes of an IP packet towards a backend.
+    pub mtu: Setting<u16>,
     pub global: Setting<GlobalSpec>,
+    /// Of type LoadBalancer, in the own cluster or a manifest: what it asks the allocator for.
+    pub request: Option<Box<Request>>,
+    /// Of its status what is ours to write; where there is a request.
+    pub observed: Option<Box<Observed>>,
     /// Whatever else its conversion found.
+    pub problems: Vec<Problem>,
+}
+
+/// What an object's status says, as far as we write it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// `metadata.uid`.
+    pub uid: Box<str>,
+    /// As [`crate::status::StatusWrite::body`].
+    pub body: Value,
+    /// `lastTransitionTime` by type of condition.
+    pub since: BTreeMap<Box<str>, Box<str>>,
+}
+
+/// A Namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceSpec {
+    pub name: ObjectName,
+    pub labels: Labels,
+}
+
+/// An AddressPool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSpec {
+    pub name: ObjectName,
+    pub pool: Pool,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    pub observed: Observed,
+    pub problems: Vec<Problem>,
+}
+
+/// An AddressReservation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationSpec {
+    pub reservation: Reservation,
+    pub generation: Option<i64>,
+    pub observed: Observed,
     pub problems: Vec<Problem>,
 }
 
@@ -281,6 +333,7 @@ impl ServiceSpec {
             tcp_timeout: self.tcp_timeout.after(&before.tcp_timeout),
             udp_timeout: self.udp_timeout.after(&before.udp_timeout),
             mss: self.mss.after(&before.mss),
+            mtu: self.mtu.after(&before.mtu),
             global: self.global.after(&before.global),
             ..self
         }
@@ -298,6 +351,7 @@ impl ServiceSpec {
             self.tcp_timeout.problem(),
             self.udp_timeout.problem(),
             self.mss.problem(),
+            self.mtu.problem(),
             self.global.problem(),
         ];
         settings.into_iter().flatten()

@@ -3,8 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use maglane_shared::addr::Addr;
+
 use crate::event::Event;
-use crate::model::{ClusterId, EndpointSliceSpec, NodeSpec, ObjectName, ServiceSpec};
+use crate::model::{
+    ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec, ServiceSpec,
+};
 
 /// A clone shares the objects.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +16,11 @@ pub struct Store {
     services: BTreeMap<ObjectName, Arc<ServiceSpec>>,
     slices: BTreeMap<ObjectName, Arc<EndpointSliceSpec>>,
     nodes: BTreeMap<ObjectName, Arc<NodeSpec>>,
+    namespaces: BTreeMap<ObjectName, Arc<NamespaceSpec>>,
+    pools: BTreeMap<ObjectName, Arc<PoolSpec>>,
+    reservations: BTreeMap<ObjectName, Arc<ReservationSpec>>,
+    /// What Services of manifests have been given.
+    granted: BTreeMap<ObjectName, Vec<Addr>>,
     /// Slices by the Service they name, which need not exist.
     by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
     revision: u64,
@@ -42,6 +51,7 @@ impl Store {
         match self.services.remove(name) {
             Some(service) => {
                 self.revision += 1;
+                self.granted.remove(name);
                 self.homes(service.name.clone())
             }
             None => vec![],
@@ -85,22 +95,79 @@ impl Store {
     }
 
     /// Nodes are in the plans of many Services, so they do not tell which: says whether anything changed.
+    /// Likewise the next ones.
     #[must_use]
     pub fn apply_node(&mut self, spec: NodeSpec) -> bool {
-        let before = self.nodes.get(&spec.name);
-        if before.is_some_and(|before| **before == spec) {
-            return false;
-        }
-        self.nodes.insert(spec.name.clone(), Arc::new(spec));
-        self.revision += 1;
-        true
+        self.count(|store| put(&mut store.nodes, spec.name.clone(), spec))
     }
 
     #[must_use]
     pub fn delete_node(&mut self, name: &ObjectName) -> bool {
-        let was_there = self.nodes.remove(name).is_some();
-        self.revision += u64::from(was_there);
-        was_there
+        self.count(|store| store.nodes.remove(name).is_some())
+    }
+
+    #[must_use]
+    pub fn apply_namespace(&mut self, spec: NamespaceSpec) -> bool {
+        self.count(|store| put(&mut store.namespaces, spec.name.clone(), spec))
+    }
+
+    #[must_use]
+    pub fn delete_namespace(&mut self, name: &ObjectName) -> bool {
+        self.count(|store| store.namespaces.remove(name).is_some())
+    }
+
+    #[must_use]
+    pub fn apply_pool(&mut self, spec: PoolSpec) -> bool {
+        self.count(|store| put(&mut store.pools, spec.name.clone(), spec))
+    }
+
+    #[must_use]
+    pub fn delete_pool(&mut self, name: &ObjectName) -> bool {
+        self.count(|store| store.pools.remove(name).is_some())
+    }
+
+    #[must_use]
+    pub fn apply_reservation(&mut self, spec: ReservationSpec) -> bool {
+        self.count(|store| put(&mut store.reservations, spec.reservation.name.clone(), spec))
+    }
+
+    #[must_use]
+    pub fn delete_reservation(&mut self, name: &ObjectName) -> bool {
+        self.count(|store| store.reservations.remove(name).is_some())
+    }
+
+    /// A Service of a manifest has these addresses now.
+    #[must_use]
+    pub fn grant(&mut self, name: ObjectName, addresses: Vec<Addr>) -> Vec<ObjectName> {
+        self.revision += 1;
+        if addresses.is_empty() {
+            self.granted.remove(&name);
+        } else {
+            self.granted.insert(name.clone(), addresses);
+        }
+        vec![name]
+    }
+
+    fn count(&mut self, change: impl FnOnce(&mut Store) -> bool) -> bool {
+        let changed = change(self);
+        self.revision += u64::from(changed);
+        changed
+    }
+
+    pub fn granted(&self, name: &ObjectName) -> &[Addr] {
+        self.granted.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceSpec> {
+        self.namespaces.values().map(|spec| &**spec)
+    }
+
+    pub fn pools(&self) -> impl Iterator<Item = &PoolSpec> {
+        self.pools.values().map(|spec| &**spec)
+    }
+
+    pub fn reservations(&self) -> impl Iterator<Item = &ReservationSpec> {
+        self.reservations.values().map(|spec| &**spec)
     }
 
     /// Grows with every change.
@@ -122,19 +189,21 @@ impl Store {
 
     /// What would make this store of an empty one.
     pub fn events(&self) -> impl Iterator<Item = Event> {
-        let nodes = self
-            .nodes
-            .values()
-            .map(|spec| Event::NodeApplied(Box::new(NodeSpec::clone(spec))));
-        let services = self
-            .services
-            .values()
-            .map(|spec| Event::ServiceApplied(Box::new(ServiceSpec::clone(spec))));
-        let slices = self
-            .slices
-            .values()
-            .map(|spec| Event::SliceApplied(Box::new(EndpointSliceSpec::clone(spec))));
-        nodes.chain(services).chain(slices)
+        fn copies<T: Clone>(all: &BTreeMap<ObjectName, Arc<T>>) -> impl Iterator<Item = Box<T>> {
+            all.values().map(|spec| Box::new(T::clone(spec)))
+        }
+        let granted = self.granted.iter().map(|(name, addresses)| Event::Granted {
+            service: name.clone(),
+            addresses: addresses.clone(),
+        });
+        copies(&self.nodes)
+            .map(Event::NodeApplied)
+            .chain(copies(&self.namespaces).map(Event::NamespaceApplied))
+            .chain(copies(&self.pools).map(Event::PoolApplied))
+            .chain(copies(&self.reservations).map(Event::ReservationApplied))
+            .chain(copies(&self.services).map(Event::ServiceApplied))
+            .chain(copies(&self.slices).map(Event::SliceApplied))
+            .chain(granted)
     }
 
     /// The slices of a Service, by name.
@@ -174,6 +243,15 @@ impl Store {
             .filter(|name| self.services.contains_key(name))
             .collect()
     }
+}
+
+/// Says whether it is news.
+fn put<T: PartialEq>(all: &mut BTreeMap<ObjectName, Arc<T>>, name: ObjectName, spec: T) -> bool {
+    if all.get(&name).is_some_and(|before| **before == spec) {
+        return false;
+    }
+    all.insert(name, Arc::new(spec));
+    true
 }
 
 #[cfg(test)]

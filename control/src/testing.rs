@@ -45,7 +45,10 @@ pub fn service(service: &str, vips: &str) -> ServiceBuilder {
         tcp_timeout: Setting::Unset,
         udp_timeout: Setting::Unset,
         mss: Setting::Unset,
+        mtu: Setting::Unset,
         global: Setting::Unset,
+        request: None,
+        observed: None,
         problems: vec![],
     })
 }

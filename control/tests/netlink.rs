@@ -123,7 +123,8 @@ impl World {
                         self.local = plan.local.into_iter().collect();
                     }
                     Effect::ResolveNeighbors(neighbors) => self.netlink.resolve(&neighbors),
-                    Effect::Publish(_) | Effect::Report { .. } => {}
+                    Effect::Publish(_) | Effect::Report { .. } | Effect::WriteStatus(_) | Effect::Tell(_) => {
+                    }
                 }
             }
             events = caused;

@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::effects::{self, Books};
+use crate::kubernetes::Kubernetes;
 use crate::run::{Kept, Shared};
 use crate::settings::KubernetesSettings;
 use crate::state_dir::StateWriter;
@@ -44,6 +45,7 @@ struct Loop {
     shared: Arc<Shared>,
     controller: Controller,
     netlink: Netlink,
+    kubernetes: Kubernetes,
     books: Books,
     /// By worker, as last told to the controller.
     seen: Vec<Generation>,
@@ -70,21 +72,25 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
         .transpose()?;
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
     serve(&shared, &Views::new(questions))?;
-    let mut control = Loop::open(shared)?;
+    let kubernetes = Kubernetes::open(&shared.settings.kubernetes).await?;
+    let mut control = Loop::open(shared, kubernetes)?;
     control.restore();
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         control.shared.health.control_beat();
         tokio::select! {
-            _ = stopped.changed() => return Ok(()),
+            _ = stopped.changed() => break,
             // Nothing can be done with them before the kernel's routes are known.
             events = told(&mut manifests), if control.synced.contains(&Source::Kernel) => control.step(events),
+            events = control.kubernetes.next(), if control.synced.contains(&Source::Kernel) => control.step(events),
             events = control.netlink.next() => control.kernel(events)?,
             Some(question) = asked.recv() => control.answer(question),
             _ = look.tick() => control.look(),
         }
     }
+    control.kubernetes.stop().await;
+    Ok(())
 }
 
 /// The next news of the manifests; never, where there are none.
@@ -113,7 +119,7 @@ fn serve(shared: &Arc<Shared>, views: &Views) -> Result<()> {
 }
 
 impl Loop {
-    fn open(shared: Arc<Shared>) -> Result<Loop> {
+    fn open(shared: Arc<Shared>, kubernetes: Kubernetes) -> Result<Loop> {
         let Kept { resume, meter } = shared.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let settings = controller_settings(&shared);
         let state_dir = shared.settings.kubernetes.state_dir.clone();
@@ -122,6 +128,7 @@ impl Loop {
             recorder: recorder(shared.settings.kubernetes.record.as_deref(), &settings)?,
             controller: Controller::new(settings, resume),
             netlink: Netlink::open()?,
+            kubernetes,
             books: Books::new(&shared.engine, meter),
             seen: vec![Generation(0); shared.engine.watches.len()],
             synced: BTreeSet::new(),
@@ -158,10 +165,11 @@ impl Loop {
                 self.keep();
             }
             let engine = &self.shared.engine;
-            let (caused, neighbors) =
-                effects::perform(effects, &mut self.controller, engine, &mut self.books);
-            self.netlink.resolve(&neighbors);
-            events = caused;
+            let follow = effects::perform(effects, &mut self.controller, engine, &mut self.books);
+            self.netlink.resolve(&follow.neighbors);
+            self.kubernetes.write(follow.writes);
+            self.kubernetes.tell(follow.told);
+            events = follow.events;
         }
         if self.controller.all_synced() {
             self.shared.health.synced(self.controller.table().generation);

@@ -1,6 +1,5 @@
 //! What the controller wants done, done: one match, in order. What comes of it goes back as events.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use maglane_control::effect::{Effect, NeighborRef, SteerPlan};
 use maglane_control::event::Event;
 use maglane_control::metrics::Meter;
 use maglane_control::problem::{Problem, Severity};
+use maglane_control::status::{StatusWrite, UserEvent};
 use maglane_control::step::Controller;
 use maglane_shared::addr::{Addr, Protocol, VipKey};
 use maglane_shared::counters::Counters;
@@ -47,14 +47,24 @@ impl Books {
     }
 }
 
-/// Performs the effects of one step; gives the events they cause and the neighbours to resolve.
+/// What follows from the effects of one step.
+#[derive(Debug, Default)]
+pub struct Followup {
+    /// What they caused.
+    pub events: Vec<Event>,
+    pub neighbors: Vec<NeighborRef>,
+    pub writes: Vec<StatusWrite>,
+    pub told: Vec<UserEvent>,
+}
+
+/// Performs the effects of one step, but for what others must do.
 pub fn perform(
     effects: Vec<Effect>,
     controller: &mut Controller,
     engine: &Engine,
     books: &mut Books,
-) -> (Vec<Event>, Vec<NeighborRef>) {
-    let (mut events, mut neighbors) = (vec![], vec![]);
+) -> Followup {
+    let mut follow = Followup::default();
     for effect in effects {
         match effect {
             Effect::Publish(generation) => {
@@ -64,8 +74,10 @@ pub fn perform(
                 let services = table.services.entries().len();
                 tracing::debug!(generation = generation.0, services, "published");
             }
-            Effect::Steer(plan) => events.push(steer(&plan, engine)),
-            Effect::ResolveNeighbors(wanted) => neighbors.extend(wanted),
+            Effect::Steer(plan) => follow.events.push(steer(&plan, engine)),
+            Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),
+            Effect::WriteStatus(writes) => follow.writes.extend(writes),
+            Effect::Tell(told) => follow.told.extend(told),
             Effect::Report { appeared, cleared } => {
                 appeared.iter().for_each(report);
                 cleared
@@ -74,7 +86,7 @@ pub fn perform(
             }
         }
     }
-    (events, neighbors)
+    follow
 }
 
 fn steer(plan: &SteerPlan, engine: &Engine) -> Event {
@@ -104,6 +116,7 @@ fn steer_set(plan: &SteerPlan) -> SteerSet {
     let SteerPlan {
         revision: _,
         vips,
+        endpoints,
         nat_returns,
         dnat_returns,
         local,
@@ -124,7 +137,7 @@ fn steer_set(plan: &SteerPlan) -> SteerSet {
             })
             .collect(),
         dnat_returns: dnat_returns.iter().map(endpoint).collect(),
-        endpoints: BTreeSet::new(),
+        endpoints: endpoints.iter().map(endpoint).collect(),
         local: local.iter().map(ip).collect(),
     }
 }
@@ -177,6 +190,12 @@ mod tests {
             }]
             .into(),
             local: [addr("10.0.0.1")].into(),
+            endpoints: [VipKey {
+                addr: addr("10.0.0.1"),
+                port: 30_080,
+                protocol: Protocol::Tcp,
+            }]
+            .into(),
         };
         let set = steer_set(&plan);
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
@@ -188,6 +207,12 @@ mod tests {
             proto: maglane_xsk::Protocol::Udp,
         };
         assert_eq!(set.dnat_returns, [want].into());
+        let node_port = Endpoint {
+            addr: ip("10.0.0.1"),
+            port: 30_080,
+            proto: maglane_xsk::Protocol::Tcp,
+        };
+        assert_eq!(set.endpoints, [node_port].into());
         assert_eq!(set.local, [ip("10.0.0.1")].into());
     }
 }

@@ -9,6 +9,7 @@ mod effects;
 mod engine;
 mod health;
 mod http;
+mod kubernetes;
 mod logging;
 mod preflight;
 mod run;

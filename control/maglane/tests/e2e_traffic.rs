@@ -7,6 +7,8 @@
 mod checks;
 #[path = "e2e_traffic/clients.rs"]
 mod clients;
+#[path = "e2e_traffic/kubernetes.rs"]
+mod kubernetes;
 #[path = "e2e_traffic/live.rs"]
 mod live;
 #[path = "e2e_traffic/modes.rs"]

@@ -2,17 +2,20 @@
 //! updated, then newcomers come, so that limits hit the newest.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use maglane_shared::addr::{Addr, VipKey};
+use maglane_shared::addr::{Addr, Protocol, VipKey};
 use maglane_shared::maglev::Member;
 use maglane_shared::next_hop::RouteTable;
+use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
 use maglane_shared::service::{BackendId, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, Generation, ServiceEntry};
 
 use super::tables::Origin;
 use super::{CompiledPort, Compiler, NO_WAY, Refused};
-use crate::plan::{PlannedBackend, PlannedPort};
+use crate::model::OnRemoval;
+use crate::plan::{PlannedBackend, PlannedPort, Reach};
 
 /// Members a Maglev table can number.
 const MAX_MEMBERS: usize = u16::MAX as usize;
@@ -130,12 +133,15 @@ impl Compiler {
         let entry = ServiceEntry {
             id,
             key: port.key,
-            kind: VipKind::default(),
+            kind: match port.reach {
+                Reach::Address => VipKind::Address,
+                Reach::Port => VipKind::Endpoint,
+            },
             mode: port.mode,
             hash_inputs: port.hash_inputs,
             maglev,
             backends: ids.into(),
-            policy: None,
+            policy: policy(port).shared(),
         };
         self.ports.insert(
             port.key,
@@ -210,5 +216,27 @@ fn member(backend: &PlannedBackend) -> Member {
     Member {
         identity: identity(backend),
         weight: backend.weight,
+    }
+}
+
+fn policy(port: &PlannedPort) -> Policy {
+    let idle = match port.key.protocol {
+        Protocol::Tcp => port.tcp_timeout,
+        Protocol::Udp => port.udp_timeout,
+    };
+    Policy {
+        sources: port
+            .source_ranges
+            .as_ref()
+            .map(|ranges| SourceRanges::new(ranges.iter().copied())),
+        affinity: port.affinity.and_then(AffinityTimeout::from_secs),
+        idle: idle.and_then(IdleTimeout::from_secs),
+        removal: match port.on_removal {
+            OnRemoval::Drain => Removal::Drain,
+            OnRemoval::Move => Removal::Move,
+            OnRemoval::Reset => Removal::Reset,
+        },
+        mss: port.mss.and_then(NonZeroU16::new),
+        mtu: port.mtu.and_then(NonZeroU16::new),
     }
 }

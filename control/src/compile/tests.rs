@@ -48,6 +48,7 @@ fn of(owner: &str, mode: ForwardingMode, vip: &str, backends: &[(&str, u16)]) ->
         tcp_timeout: None,
         udp_timeout: None,
         mss: None,
+        mtu: None,
         backends: backends.iter().map(backend).collect(),
     })
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use maglane_shared::addr::{Addr, Family};
 use maglane_shared::flow::HashInputs;
+use maglane_shared::policy::IdleTimeout;
 use maglane_shared::service::ForwardingMode;
 
+use crate::ipam::ask;
 use crate::model::{BackendKind, GlobalSpec, ObjectRef, OnRemoval, Setting};
 use crate::problem::Problem;
 
@@ -19,12 +21,13 @@ const ON_REMOVAL: &str = "maglane.io/on-removal";
 const TCP_TIMEOUT: &str = "maglane.io/tcp-timeout";
 const UDP_TIMEOUT: &str = "maglane.io/udp-timeout";
 const MSS: &str = "maglane.io/mss";
+const MTU: &str = "maglane.io/mtu";
 const GLOBAL: &str = "maglane.io/global";
 /// Cilium's spelling of the same.
 const CILIUM_GLOBAL: &str = "service.cilium.io/global";
 const FAILOVER_THRESHOLD: &str = "maglane.io/failover-threshold";
 const CLUSTER_WEIGHTS: &str = "maglane.io/cluster-weights";
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     ADDRESSES,
     MODE,
     HASH_INPUTS,
@@ -34,6 +37,7 @@ const KNOWN: [&str; 12] = [
     TCP_TIMEOUT,
     UDP_TIMEOUT,
     MSS,
+    MTU,
     GLOBAL,
     FAILOVER_THRESHOLD,
     CLUSTER_WEIGHTS,
@@ -95,11 +99,11 @@ impl Annotations<'_> {
     }
 
     pub fn tcp_timeout(&self) -> Setting<u32> {
-        self.setting(TCP_TIMEOUT, seconds)
+        self.setting(TCP_TIMEOUT, timeout)
     }
 
     pub fn udp_timeout(&self) -> Setting<u32> {
-        self.setting(UDP_TIMEOUT, seconds)
+        self.setting(UDP_TIMEOUT, timeout)
     }
 
     /// 536 is what every host takes (RFC 9293 §3.7.1); more than 65495 fits in no IPv4 packet.
@@ -107,6 +111,14 @@ impl Annotations<'_> {
         self.setting(MSS, |text| match text.parse() {
             Ok(mss) if (536..=65_495).contains(&mss) => Ok(mss),
             Ok(_) | Err(_) => Err("is no segment size; write bytes from 536 to 65495".to_owned()),
+        })
+    }
+
+    /// 1280 is what every IPv6 link carries (RFC 8200 §5).
+    pub fn mtu(&self) -> Setting<u16> {
+        self.setting(MTU, |text| match text.parse() {
+            Ok(mtu) if mtu >= 1280 => Ok(mtu),
+            Ok(_) | Err(_) => Err("is no packet size; write bytes from 1280 to 65535".to_owned()),
         })
     }
 
@@ -157,11 +169,12 @@ impl Annotations<'_> {
         let ours = self
             .all
             .keys()
-            .filter(|key| key.starts_with(PREFIX) && !KNOWN.contains(&key.as_str()));
+            .filter(|key| key.starts_with(PREFIX) && !known().any(|known| known == key.as_str()));
         ours.map(|key| {
+            let known: Vec<&str> = known().collect();
             let remedy = format!(
                 "correct its spelling or remove it; known are {}",
-                KNOWN.join(", ")
+                known.join(", ")
             );
             self.problem(key, "is no annotation that this version knows".to_owned(), remedy)
         })
@@ -195,12 +208,18 @@ impl Annotations<'_> {
     }
 }
 
+/// Every annotation that some part of this program reads.
+fn known() -> impl Iterator<Item = &'static str> {
+    let of_addresses = ask::KNOWN.into_iter().filter(|key| !KNOWN.contains(key));
+    KNOWN.into_iter().chain(of_addresses)
+}
+
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 /// An address that clients can connect to.
-pub(super) fn vip(text: &str) -> Result<Addr, String> {
+pub(crate) fn vip(text: &str) -> Result<Addr, String> {
     let addr: Addr = text.parse().map_err(|_| {
         format!("holds {text:?}, which is no IP address; write addresses without prefix length")
     })?;
@@ -214,10 +233,14 @@ pub(super) fn vip(text: &str) -> Result<Addr, String> {
     Ok(addr)
 }
 
-fn seconds(text: &str) -> Result<u32, String> {
+/// `300` or `300s`
+fn timeout(text: &str) -> Result<u32, String> {
+    let most = IdleTimeout::MAX;
     match text.strip_suffix('s').unwrap_or(text).parse() {
-        Ok(seconds) if (1..=86_400).contains(&seconds) => Ok(seconds),
-        Ok(_) | Err(_) => Err("is no time; write whole seconds from 1 to 86400, as 300s".to_owned()),
+        Ok(seconds) if (1..=most).contains(&seconds) => Ok(seconds),
+        Ok(_) | Err(_) => Err(format!(
+            "is no time; write whole seconds from 1 to {most}, as 300s"
+        )),
     }
 }
 

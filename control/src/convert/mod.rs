@@ -3,8 +3,11 @@
 
 mod annotations;
 mod node;
+mod pools;
+mod request;
 
 pub(crate) use node::node;
+pub(crate) use pools::{namespace, pool, reservation};
 
 use std::collections::BTreeMap;
 
@@ -21,7 +24,8 @@ use crate::model::{
 };
 use crate::problem::Problem;
 
-use annotations::{Annotations, vip};
+use annotations::Annotations;
+pub(crate) use annotations::vip;
 
 /// A value of the wrong shape.
 #[derive(Debug)]
@@ -80,6 +84,23 @@ pub(crate) fn service(service: Service, origin: Origin<'_>) -> Result<Converted<
     };
     let mut problems: Vec<Problem> = annotations.unknown().collect();
     let source_ranges = source_ranges(&spec, origin, annotations.all.get(SOURCE_RANGES), &mut problems);
+    let told = ingress(service.status.as_ref());
+    let vips = vips(&annotations, origin, &told, &spec)?;
+    let (mut request, mut observed) = (None, None);
+    if kind(&spec) == ServiceKind::LoadBalancer && !origin.object.name.cluster.is_remote() {
+        let held = addresses(&told, "status.loadBalancer.ingress")?;
+        request = Some(Box::new(request::request(
+            &service.metadata,
+            &spec,
+            &held,
+            origin,
+            &mut problems,
+        )));
+        observed = Some(Box::new(request::observed(
+            &service.metadata,
+            service.status.as_ref(),
+        )));
+    }
     let ports = spec.ports.iter().flatten().enumerate();
     Ok(Converted::Object(Box::new(ServiceSpec {
         name: origin.object.name.clone(),
@@ -87,7 +108,7 @@ pub(crate) fn service(service: Service, origin: Origin<'_>) -> Result<Converted<
         kind: kind(&spec),
         class: spec.load_balancer_class.as_deref().map(Into::into),
         ports: ports.map(|(at, p)| port(p, at)).collect::<Result<_, _>>()?,
-        vips: vips(&annotations, origin, ingress(service.status), &spec)?,
+        vips,
         cluster_ips: addresses(spec.cluster_ips.as_deref().unwrap_or_default(), "spec.clusterIPs")?,
         external_ips: addresses(
             spec.external_ips.as_deref().unwrap_or_default(),
@@ -101,6 +122,8 @@ pub(crate) fn service(service: Service, origin: Origin<'_>) -> Result<Converted<
             .health_check_node_port
             .and_then(|port| u16::try_from(port).ok())
             .filter(|port| *port != 0),
+        request,
+        observed,
         mode: annotations.mode(),
         hash_inputs,
         weights: annotations.weights(),
@@ -109,6 +132,7 @@ pub(crate) fn service(service: Service, origin: Origin<'_>) -> Result<Converted<
         tcp_timeout: annotations.tcp_timeout(),
         udp_timeout: annotations.udp_timeout(),
         mss: annotations.mss(),
+        mtu: annotations.mtu(),
         global: annotations.global(),
         problems,
     })))
@@ -202,14 +226,13 @@ fn source_ranges(
 }
 
 /// Of `status.loadBalancer.ingress`: those that are not another proxy's business (KEP-1860).
-fn ingress(status: Option<ServiceStatus>) -> Vec<String> {
+fn ingress(status: Option<&ServiceStatus>) -> Vec<String> {
     let ingress = status
-        .and_then(|status| status.load_balancer?.ingress)
-        .unwrap_or_default();
-    let direct = ingress
+        .and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref())
         .into_iter()
-        .filter(|i| i.ip_mode.as_deref() != Some("Proxy"));
-    direct.filter_map(|i| i.ip).collect()
+        .flatten();
+    let direct = ingress.filter(|i| i.ip_mode.as_deref() != Some("Proxy"));
+    direct.filter_map(|i| i.ip.clone()).collect()
 }
 
 /// In a cluster what the status says, nothing else: who wrote it has chosen. In a manifest the annotation, else
@@ -217,7 +240,7 @@ fn ingress(status: Option<ServiceStatus>) -> Vec<String> {
 fn vips(
     annotations: &Annotations<'_>,
     origin: Origin<'_>,
-    told: Vec<String>,
+    told: &[String],
     spec: &KubeServiceSpec,
 ) -> Result<Setting<Vec<Addr>>, Misfit> {
     let manifest = origin.object.name.cluster == ClusterId::MANIFESTS;
@@ -228,7 +251,7 @@ fn vips(
         }
     }
     if !told.is_empty() {
-        return addresses(&told, "status.loadBalancer.ingress").map(Setting::Valid);
+        return addresses(told, "status.loadBalancer.ingress").map(Setting::Valid);
     }
     let asked = spec
         .load_balancer_ip

@@ -10,7 +10,7 @@ use crate::convert::Misfit;
 
 /// Something that should be an object, or why it is not one.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// `document 2, line 14`; `document 2, item 3` in a List.
     pub place: String,
     /// The text to look for line numbers in, and its first line's number.
@@ -19,7 +19,7 @@ pub(super) struct Document {
 }
 
 /// Cuts and parses a file; `name` tells JSON from YAML.
-pub(super) fn documents(name: &str, bytes: &[u8]) -> Vec<Document> {
+pub(crate) fn documents(name: &str, bytes: &[u8]) -> Vec<Document> {
     let whole = |error: String| {
         vec![Document {
             place: String::new(),

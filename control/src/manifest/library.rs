@@ -3,14 +3,18 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Deserialize;
 
 use super::document::{Document, documents, typed};
 use crate::convert::{self, Converted, Misfit, Origin};
+use crate::crd::{AddressPool, AddressReservation};
 use crate::event::{Event, Source};
-use crate::model::{EndpointSliceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
+use crate::model::{
+    EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, PoolSpec, ReservationSpec,
+    ServiceSpec,
+};
 use crate::problem::Problem;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,9 @@ enum Object {
     Service(Box<ServiceSpec>),
     Slice(Box<EndpointSliceSpec>),
     Node(Box<NodeSpec>),
+    Namespace(Box<NamespaceSpec>),
+    Pool(Box<PoolSpec>),
+    Reservation(Box<ReservationSpec>),
 }
 
 impl Object {
@@ -26,6 +33,9 @@ impl Object {
             Object::Service(spec) => Event::ServiceApplied(spec),
             Object::Slice(spec) => Event::SliceApplied(spec),
             Object::Node(spec) => Event::NodeApplied(spec),
+            Object::Namespace(spec) => Event::NamespaceApplied(spec),
+            Object::Pool(spec) => Event::PoolApplied(spec),
+            Object::Reservation(spec) => Event::ReservationApplied(spec),
         }
     }
 }
@@ -187,6 +197,9 @@ fn deleted(reference: &ObjectRef) -> Event {
         ObjectKind::Service => Event::ServiceDeleted(reference.name.clone()),
         ObjectKind::EndpointSlice => Event::SliceDeleted(reference.name.clone()),
         ObjectKind::Node => Event::NodeDeleted(reference.name.clone()),
+        ObjectKind::Namespace => Event::NamespaceDeleted(reference.name.clone()),
+        ObjectKind::AddressPool => Event::PoolDeleted(reference.name.clone()),
+        ObjectKind::AddressReservation => Event::ReservationDeleted(reference.name.clone()),
     }
 }
 
@@ -256,6 +269,9 @@ fn outcome(file: &str, document: Document) -> Outcome {
         ("v1", "Service") => ObjectKind::Service,
         ("discovery.k8s.io/v1", "EndpointSlice") => ObjectKind::EndpointSlice,
         ("v1", "Node") => ObjectKind::Node,
+        ("v1", "Namespace") => ObjectKind::Namespace,
+        ("maglane.io/v1alpha1", "AddressPool") => ObjectKind::AddressPool,
+        ("maglane.io/v1alpha1", "AddressReservation") => ObjectKind::AddressReservation,
         ("", _) | (_, "") => {
             let message = "has no apiVersion or no kind, so it is no Kubernetes object".to_owned();
             return broken(
@@ -279,13 +295,13 @@ fn outcome(file: &str, document: Document) -> Outcome {
         );
     }
     let namespace = match kind {
-        ObjectKind::Service | ObjectKind::EndpointSlice => header
+        ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::AddressReservation => header
             .metadata
             .namespace
             .as_deref()
             .filter(|n| !n.is_empty())
             .unwrap_or("default"),
-        ObjectKind::Node => "",
+        ObjectKind::Node | ObjectKind::Namespace | ObjectKind::AddressPool => "",
     };
     let object = ObjectRef {
         kind,
@@ -305,6 +321,15 @@ fn outcome(file: &str, document: Document) -> Outcome {
         ObjectKind::Node => typed::<Node>(value, text.as_ref())
             .and_then(|node| convert::node(node, origin))
             .map(|converted| good(&object, converted, Object::Node)),
+        ObjectKind::Namespace => typed::<Namespace>(value, text.as_ref())
+            .and_then(|namespace| convert::namespace(namespace, origin))
+            .map(|converted| good(&object, converted, Object::Namespace)),
+        ObjectKind::AddressPool => typed::<AddressPool>(value, text.as_ref())
+            .and_then(|pool| convert::pool(pool, origin))
+            .map(|converted| good(&object, converted, Object::Pool)),
+        ObjectKind::AddressReservation => typed::<AddressReservation>(value, text.as_ref())
+            .and_then(|reservation| convert::reservation(reservation, origin))
+            .map(|converted| good(&object, converted, Object::Reservation)),
     };
     converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
 }
@@ -318,7 +343,8 @@ fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) ->
 
 fn other_kind(version: &str, kind: &str) -> Problem {
     let message = format!(
-        "{kind} ({version}) is ignored: only Service, Node (v1) and EndpointSlice (discovery.k8s.io/v1) count"
+        "{kind} ({version}) is ignored: only Service, Node, Namespace (v1), EndpointSlice (discovery.k8s.io/v1), \
+         AddressPool and AddressReservation (maglane.io/v1alpha1) count"
     );
     Problem::note(message, "nothing, or move it elsewhere")
 }

@@ -4,7 +4,7 @@
 //! what the files say and tells what changed; `watch` alone touches the file system. A file or object that
 //! cannot be used keeps its last good state and is one error; the others go on.
 
-mod document;
+pub(crate) mod document;
 mod library;
 #[cfg(test)]
 mod tests;

@@ -41,10 +41,11 @@ impl Face {
     }
 }
 
-/// By address, each once.
+/// By address, each once. `granted` is what the allocator gave to a manifest.
 pub(super) fn faces(
     service: &ServiceSpec,
     settings: &PlanSettings,
+    granted: &[Addr],
     local: &BTreeSet<Addr>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Face> {
@@ -55,8 +56,8 @@ pub(super) fn faces(
         local_only: false,
     };
     let mut faces: Vec<Face> = vec![];
-    if balanced(service, settings) {
-        let vips = service.vips.get().into_iter().flatten();
+    if is_ours(service, settings) {
+        let vips = service.vips.get().into_iter().flatten().chain(granted);
         faces.extend(vips.map(|addr| face(addr, Reach::Address, true)));
     }
     if settings.serve.external_ip {
@@ -92,7 +93,7 @@ pub(super) fn faces(
 }
 
 /// Is it for us to give it addresses? A manifest that names some is.
-pub(super) fn balanced(service: &ServiceSpec, settings: &PlanSettings) -> bool {
+pub fn is_ours(service: &ServiceSpec, settings: &PlanSettings) -> bool {
     if service.name.cluster == ClusterId::MANIFESTS {
         return true;
     }

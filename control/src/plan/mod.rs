@@ -26,6 +26,7 @@ use crate::problem::Problem;
 use crate::store::Store;
 
 use faces::Face;
+pub use faces::is_ours;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanSettings {
@@ -110,6 +111,7 @@ pub struct PlannedPort {
     pub tcp_timeout: Option<u32>,
     pub udp_timeout: Option<u32>,
     pub mss: Option<u16>,
+    pub mtu: Option<u16>,
     /// By address, each once.
     pub backends: Vec<PlannedBackend>,
 }
@@ -178,7 +180,13 @@ pub fn plan_service(
             .iter()
             .flat_map(|(slice, _)| slice.problems.iter().cloned()),
     );
-    let faces = faces::faces(service, settings, around.local, &mut problems);
+    let faces = faces::faces(
+        service,
+        settings,
+        store.granted(&service.name),
+        around.local,
+        &mut problems,
+    );
     let mut ports = vec![];
     let mut ready_here = usize::MAX;
     for (at, port) in service.ports.iter().enumerate().filter(|_| !faces.is_empty()) {
@@ -197,9 +205,6 @@ pub fn plan_service(
             }
             PortProtocol::Unsupported(name) => problems.push(unsupported(service, port, at, name)),
         }
-    }
-    if service.source_ranges.is_some() && faces.iter().any(|face| face.guarded) {
-        problems.push(open_ranges(service));
     }
     if !faces.is_empty() {
         problems.extend(backends::complaints(service, &slices));
@@ -279,6 +284,7 @@ fn plan_port(
             tcp_timeout: service.tcp_timeout.get().copied(),
             udp_timeout: service.udp_timeout.get().copied(),
             mss: service.mss.get().copied(),
+            mtu: service.mtu.get().copied(),
             backends: backends::backends(place, face, mode, problems),
         }));
     }
@@ -289,14 +295,6 @@ fn refused_vip(service: &ServiceSpec, vip: Addr) -> Problem {
     let message =
         format!("{vip} is a source address of mode nat (--snat-address) and cannot be a VIP as well");
     Problem::error(message, "give the Service another address").about(service.object())
-}
-
-/// Who may connect is not checked yet; somebody should know.
-fn open_ranges(service: &ServiceSpec) -> Problem {
-    let message = "source ranges are not enforced: every client may connect";
-    Problem::warning(message, "filter in front of this node or on the backends")
-        .about(service.object())
-        .field("spec.loadBalancerSourceRanges")
 }
 
 fn unsupported(service: &ServiceSpec, port: &PortSpec, at: usize, protocol: &str) -> Problem {

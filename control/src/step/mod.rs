@@ -5,6 +5,7 @@
 //! in the table until the answer is there. Nothing is published before the kernel's routes are known, nor,
 //! after a restart of the control side alone, before every source has told all it has (invariant 7).
 
+mod addresses;
 mod floor;
 mod problems;
 mod removals;
@@ -25,12 +26,14 @@ use crate::catalog::Catalog;
 use crate::compile::{CompileSettings, CompiledPort, Compiler, Work};
 use crate::effect::{Effect, PortSpan, SteerPlan};
 use crate::event::{Event, Source};
-use crate::model::{NodeSpec, ObjectKind, ObjectName, ObjectRef};
-use crate::plan::{Plan, PlanSettings, PlannedPort, ServicePlan, Surroundings, plan_service};
+use crate::model::{ClusterId, NodeSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
+use crate::plan::{Plan, PlanSettings, PlannedPort, Reach, ServicePlan, Surroundings, plan_service};
 use crate::problem::Problem;
 use crate::routes::RouteStore;
+use crate::status::Gates;
 use crate::store::Store;
 
+use addresses::Addresses;
 use floor::Floor;
 use problems::Complaints;
 use removals::Removals;
@@ -79,6 +82,7 @@ pub struct Controller {
     floor: Floor,
     removals: Removals,
     restored: Restored,
+    addresses: Addresses,
     plan: Plan,
     /// What the table is made of, or the next one will be.
     ports: Vec<Arc<PlannedPort>>,
@@ -120,6 +124,7 @@ impl Controller {
             floor: Floor::default(),
             removals: Removals::new(settings.max_removal_percent),
             restored: Restored::default(),
+            addresses: Addresses::default(),
             plan: Plan::default(),
             ports,
             moved: true,
@@ -193,6 +198,8 @@ impl Controller {
         match event {
             Event::ServiceApplied(spec) => {
                 self.removals.withdraw(&spec.name);
+                self.addresses.touch(spec.name.cluster);
+                self.addresses.look_at(&spec.name);
                 self.dirty.extend(self.store.apply_service(*spec));
             }
             Event::ServiceDeleted(name) => self.removals.wish(name),
@@ -208,6 +215,27 @@ impl Controller {
                     self.dirty_all();
                 }
             }
+            Event::NamespaceApplied(spec) => {
+                let cluster = spec.name.cluster;
+                self.touch_if(cluster, |store| store.apply_namespace(*spec));
+            }
+            Event::NamespaceDeleted(name) => {
+                self.touch_if(name.cluster, |store| store.delete_namespace(&name))
+            }
+            Event::PoolApplied(spec) => {
+                let cluster = spec.name.cluster;
+                self.touch_if(cluster, |store| store.apply_pool(*spec));
+            }
+            Event::PoolDeleted(name) => self.touch_if(name.cluster, |store| store.delete_pool(&name)),
+            Event::ReservationApplied(spec) => {
+                let cluster = spec.reservation.name.cluster;
+                self.touch_if(cluster, |store| store.apply_reservation(*spec));
+            }
+            Event::ReservationDeleted(name) => {
+                self.touch_if(name.cluster, |store| store.delete_reservation(&name));
+            }
+            Event::Granted { service, addresses } => self.dirty.extend(self.store.grant(service, addresses)),
+            Event::Leading(leading) => self.addresses.lead(leading, &self.store),
             Event::Restored(events) => {
                 for event in events {
                     self.apply(event.clone(), now);
@@ -219,6 +247,8 @@ impl Controller {
                     self.apply(gone, now);
                 }
                 self.synced.insert(source);
+                self.addresses.touch(ClusterId::MANIFESTS);
+                self.addresses.touch(ClusterId::OWN);
                 self.moved = true;
                 self.catalog = None;
             }
@@ -240,6 +270,7 @@ impl Controller {
             Event::WorkerGeneration { worker, generation } => self.worker_runs(worker, generation),
             Event::Steered { revision } => {
                 self.steering.done(revision);
+                self.addresses.look_at_waiting();
                 self.moved = true;
                 self.catalog = None;
             }
@@ -268,6 +299,9 @@ impl Controller {
         let mut effects = vec![];
         self.remove(now);
         self.replan(now);
+        let addresses = self.settle_addresses();
+        // Manifests may have been given some.
+        self.replan(now);
         if self.may_act() {
             if std::mem::take(&mut self.moved) {
                 // First: what is un-steered here may still be in the table for a while, never the other way round.
@@ -280,7 +314,40 @@ impl Controller {
                 effects.push(Effect::ResolveNeighbors(due));
             }
         }
+        effects.extend(addresses);
         effects.extend(self.report());
+        effects
+    }
+
+    /// A change of an object that decides about addresses.
+    fn touch_if(&mut self, cluster: ClusterId, change: impl FnOnce(&mut Store) -> bool) {
+        if change(&mut self.store) {
+            self.addresses.touch(cluster);
+        }
+    }
+
+    fn settle_addresses(&mut self) -> Vec<Effect> {
+        let synced = |cluster| match cluster {
+            ClusterId::MANIFESTS => self.synced.contains(&Source::Manifests),
+            cluster => self.synced.contains(&Source::Cluster(cluster)),
+        };
+        let steered = &self.steering.confirmed().vips;
+        let services = &self.services;
+        let store = &self.store;
+        let gates = |name: &ObjectName| gates(store.service(name), services.get(name), steered);
+        let outcome = self
+            .addresses
+            .settle(&self.store, &self.settings.plan, synced, gates);
+        for (name, addresses) in outcome.granted {
+            self.dirty.extend(self.store.grant(name, addresses));
+        }
+        let mut effects = vec![];
+        if !outcome.writes.is_empty() {
+            effects.push(Effect::WriteStatus(outcome.writes));
+        }
+        if !outcome.events.is_empty() {
+            effects.push(Effect::Tell(outcome.events));
+        }
         effects
     }
 
@@ -327,6 +394,8 @@ impl Controller {
             .filter(|plan| !plan.ports.is_empty())
             .count();
         for name in self.removals.due(now, count, served) {
+            self.addresses.touch(name.cluster);
+            self.addresses.forget(&name);
             self.dirty.extend(self.store.delete_service(&name));
         }
     }
@@ -338,6 +407,7 @@ impl Controller {
         let nodes: Vec<&NodeSpec> = self.store.nodes().collect();
         for name in std::mem::take(&mut self.dirty) {
             let before = self.services.remove(&name);
+            self.addresses.look_at(&name);
             let Some(service) = self.store.service(&name) else {
                 self.tiers.forget(&name);
                 before.iter().for_each(|before| self.floor.forget(before));
@@ -381,17 +451,20 @@ impl Controller {
 
     /// What the next table is made of: the plan, and what has left it but may still be steered.
     fn choose_ports(&mut self) {
-        let wanted: BTreeSet<Addr> = self.plan.ports.iter().map(|port| port.key.addr).collect();
+        let of_reach = |reach| self.plan.ports.iter().filter(move |port| port.reach == reach);
+        let wanted: BTreeSet<Addr> = of_reach(Reach::Address).map(|port| port.key.addr).collect();
         let leaving: BTreeSet<Addr> = self.steering.possible().difference(&wanted).copied().collect();
+        let wanted: BTreeSet<VipKey> = of_reach(Reach::Port).map(|port| port.key).collect();
+        let possible = self.steering.possible_endpoints();
+        let leaving_ports: BTreeSet<VipKey> = possible.difference(&wanted).copied().collect();
         let held = self.compiler.ports().iter().map(|port| &port.planned);
         let retained: Vec<_> = held
-            .filter(|port| leaving.contains(&port.key.addr))
+            .filter(|port| leaving.contains(&port.key.addr) || leaving_ports.contains(&port.key))
             .cloned()
             .collect();
-        if leaving
-            .iter()
-            .any(|addr| retained.iter().all(|port| port.key.addr != *addr))
-        {
+        let is_known = |addr: &Addr| retained.iter().any(|port| port.key.addr == *addr);
+        let is_known_port = |key: &VipKey| retained.iter().any(|port| port.key == *key);
+        if !leaving.iter().all(is_known) || !leaving_ports.iter().all(is_known_port) {
             // Steered, but in no table that is known here: un-steering must be done first.
             return;
         }
@@ -434,6 +507,22 @@ impl Controller {
         let (appeared, cleared) = self.complaints.settle(&self.plan.problems, own.concat())?;
         self.catalog = None;
         Some(Effect::Report { appeared, cleared })
+    }
+}
+
+/// How far a Service has come; its load balancer addresses alone count.
+fn gates(service: Option<&ServiceSpec>, plan: Option<&ServicePlan>, steered: &BTreeSet<Addr>) -> Gates {
+    let vips = service
+        .and_then(|service| service.vips.get())
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let all = plan.into_iter().flat_map(|plan| &plan.ports);
+    let ports: Vec<&Arc<PlannedPort>> = all.filter(|port| vips.contains(&port.key.addr)).collect();
+    let usable = |port: &&&Arc<PlannedPort>| port.backends.iter().any(|backend| backend.weight > 0);
+    Gates {
+        ports: ports.len(),
+        usable_ports: ports.iter().filter(usable).count(),
+        programmed: !ports.is_empty() && ports.iter().all(|port| steered.contains(&port.key.addr)),
     }
 }
 

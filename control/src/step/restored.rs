@@ -28,7 +28,7 @@ impl Restored {
         let cluster = match source {
             Source::Manifests => ClusterId::MANIFESTS,
             Source::Cluster(cluster) => cluster,
-            Source::Kernel => return vec![],
+            Source::Kernel | Source::Status => return vec![],
         };
         let (gone, rest) = std::mem::take(&mut self.unconfirmed)
             .into_iter()
@@ -50,7 +50,15 @@ fn subject(event: &Event) -> Option<ObjectRef> {
         Event::SliceDeleted(name) => (ObjectKind::EndpointSlice, name),
         Event::NodeApplied(spec) => (ObjectKind::Node, &spec.name),
         Event::NodeDeleted(name) => (ObjectKind::Node, name),
+        Event::NamespaceApplied(spec) => (ObjectKind::Namespace, &spec.name),
+        Event::NamespaceDeleted(name) => (ObjectKind::Namespace, name),
+        Event::PoolApplied(spec) => (ObjectKind::AddressPool, &spec.name),
+        Event::PoolDeleted(name) => (ObjectKind::AddressPool, name),
+        Event::ReservationApplied(spec) => (ObjectKind::AddressReservation, &spec.reservation.name),
+        Event::ReservationDeleted(name) => (ObjectKind::AddressReservation, name),
         Event::Restored(_)
+        | Event::Granted { .. }
+        | Event::Leading(_)
         | Event::SourceSynced(_)
         | Event::SourceProblems { .. }
         | Event::LinksRead(_)
@@ -76,5 +84,8 @@ fn deleted(kind: ObjectKind, name: ObjectName) -> Event {
         ObjectKind::Service => Event::ServiceDeleted(name),
         ObjectKind::EndpointSlice => Event::SliceDeleted(name),
         ObjectKind::Node => Event::NodeDeleted(name),
+        ObjectKind::Namespace => Event::NamespaceDeleted(name),
+        ObjectKind::AddressPool => Event::PoolDeleted(name),
+        ObjectKind::AddressReservation => Event::ReservationDeleted(name),
     }
 }

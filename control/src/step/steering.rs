@@ -9,7 +9,7 @@ use maglane_shared::table::{Generation, ServiceTable};
 
 use crate::compile::{CompiledPort, Compiler};
 use crate::effect::{PortSpan, SteerPlan};
-use crate::plan::Plan;
+use crate::plan::{Plan, Reach};
 use crate::problem::Problem;
 
 /// For each key of the newest table, the first generation of the unbroken run of tables that have it.
@@ -33,12 +33,14 @@ impl<K: Ord + Copy> Presence<K> {
 #[derive(Debug)]
 pub(super) struct Steering {
     vips: Presence<Addr>,
+    endpoints: Presence<VipKey>,
     dnat_endpoints: Presence<VipKey>,
     /// The table those are about.
     seen: Arc<ServiceTable>,
     confirmed: SteerPlan,
     /// Addresses of plans that were sent since and may be partly in force.
     attempted: BTreeSet<Addr>,
+    attempted_endpoints: BTreeSet<VipKey>,
     in_flight: Option<SteerPlan>,
     revision: u64,
     failure: Option<String>,
@@ -55,12 +57,14 @@ impl Steering {
         let proven = Generation(0);
         let mut steering = Steering {
             vips: Presence(confirmed.vips.iter().map(|vip| (*vip, proven)).collect()),
+            endpoints: Presence(confirmed.endpoints.iter().map(|e| (*e, proven)).collect()),
             dnat_endpoints: Presence(confirmed.dnat_returns.iter().map(|e| (*e, proven)).collect()),
             seen: Arc::clone(&compiler.table().services),
             revision: confirmed.revision,
             unsure: confirmed.revision != 0,
             confirmed,
             attempted: BTreeSet::new(),
+            attempted_endpoints: BTreeSet::new(),
             in_flight: None,
             failure: None,
             resting: false,
@@ -80,6 +84,7 @@ impl Steering {
         SteerPlan {
             revision: self.revision,
             vips: self.possible(),
+            endpoints: self.possible_endpoints(),
             ..latest.clone()
         }
     }
@@ -87,6 +92,12 @@ impl Steering {
     /// Every address that an interface may be steering now.
     pub fn possible(&self) -> BTreeSet<Addr> {
         self.confirmed.vips.union(&self.attempted).copied().collect()
+    }
+
+    /// Likewise the ports of addresses that are not ours.
+    pub fn possible_endpoints(&self) -> BTreeSet<VipKey> {
+        let confirmed = &self.confirmed.endpoints;
+        confirmed.union(&self.attempted_endpoints).copied().collect()
     }
 
     pub fn published(&mut self, compiler: &Compiler, generation: Generation) {
@@ -99,6 +110,7 @@ impl Steering {
         let services = &compiler.table().services;
         self.vips
             .update(services.addrs().iter().copied().collect(), generation);
+        self.endpoints.update(services.endpoints().collect(), generation);
         let dnat = compiler
             .ports()
             .iter()
@@ -130,6 +142,7 @@ impl Steering {
             ..wanted
         };
         self.attempted.extend(&wanted.vips);
+        self.attempted_endpoints.extend(&wanted.endpoints);
         self.in_flight = Some(wanted.clone());
         Some(wanted)
     }
@@ -141,16 +154,19 @@ impl Steering {
         nat_returns: &BTreeMap<Addr, PortSpan>,
         local: &BTreeSet<Addr>,
     ) -> SteerPlan {
-        let ports = plan
-            .ports
-            .iter()
-            .filter(|port| self.vips.since(&port.key.addr, running));
+        let ports = plan.ports.iter().filter(|port| match port.reach {
+            Reach::Address => self.vips.since(&port.key.addr, running),
+            Reach::Port => self.endpoints.since(&port.key, running),
+        });
         let mut wanted = SteerPlan {
             local: local.clone(),
             ..SteerPlan::default()
         };
         for port in ports {
-            wanted.vips.insert(port.key.addr);
+            match port.reach {
+                Reach::Address => drop(wanted.vips.insert(port.key.addr)),
+                Reach::Port => drop(wanted.endpoints.insert(port.key)),
+            }
             match port.mode {
                 ForwardingMode::Nat if wanted.nat_returns.is_empty() => {
                     wanted.nat_returns = nat_returns.clone()
@@ -176,6 +192,7 @@ impl Steering {
         if let Some(plan) = self.in_flight.take_if(|plan| plan.revision == revision) {
             self.confirmed = plan;
             self.attempted.clear();
+            self.attempted_endpoints.clear();
             self.failure = None;
             self.unsure = false;
         }

@@ -1,3 +1,4 @@
+mod addresses;
 mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use crate::effect::{NeighborRef, Question};
 use crate::model::{EndpointSliceSpec, ServiceSpec};
 use crate::plan::plan;
 use crate::problem::Severity;
+use crate::status::{StatusWrite, UserEvent};
 use crate::testing::{addr, endpoint, link, mac, name, neighbor, port, route, service, slice};
 
 fn settings(workers: u16) -> Settings {
@@ -51,6 +53,8 @@ struct World {
     steers: Vec<SteerPlan>,
     resolved: Vec<NeighborRef>,
     reports: Vec<String>,
+    writes: Vec<StatusWrite>,
+    told: Vec<UserEvent>,
 }
 
 impl World {
@@ -65,6 +69,8 @@ impl World {
             steers: vec![],
             resolved: vec![],
             reports: vec![],
+            writes: vec![],
+            told: vec![],
         }
     }
 
@@ -88,6 +94,8 @@ impl World {
                 Effect::Publish(generation) => self.publish(generation),
                 Effect::Steer(plan) => self.steer(plan),
                 Effect::ResolveNeighbors(wanted) => self.resolved.extend(wanted),
+                Effect::WriteStatus(writes) => self.writes.extend(writes),
+                Effect::Tell(events) => self.told.extend(events),
                 Effect::Report { appeared, cleared } => {
                     self.reports.extend(appeared.iter().map(|p| format!("+{p}")));
                     self.reports.extend(cleared.iter().map(|p| format!("-{p}")));

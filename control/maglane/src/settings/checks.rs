@@ -97,6 +97,7 @@ pub(super) fn kubernetes(args: KubernetesArgs) -> Result<KubernetesSettings, Set
         own: args.kubeconfig,
         cluster_name: args.cluster_name,
         node_name: args.node_name.map_or_else(host_name, Ok)?,
+        namespace: args.namespace,
         class: args.load_balancer_class,
         default_class: args.default_class,
         serve: Serve {

@@ -105,6 +105,7 @@ pub struct KubernetesSettings {
     /// Unique names; the position gives the `ClusterId`.
     pub others: Vec<ClusterSource>,
     pub node_name: String,
+    pub namespace: String,
     pub class: String,
     pub default_class: bool,
     pub serve: Serve,

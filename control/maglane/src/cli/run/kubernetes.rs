@@ -36,6 +36,15 @@ pub struct KubernetesArgs {
     #[arg(long, env = "MAGLANE_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
 
+    /// Namespace of the Lease that says who allocates addresses.
+    #[arg(
+        long,
+        env = "MAGLANE_NAMESPACE",
+        value_name = "NAME",
+        default_value = "maglane-system"
+    )]
+    pub namespace: String,
+
     /// Services of type LoadBalancer with this loadBalancerClass are ours.
     #[arg(
         long,

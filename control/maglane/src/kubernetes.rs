@@ -1,0 +1,226 @@
+//! The clusters: their objects in as events, the controller's wishes out as calls. Nothing here decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::FutureExt;
+use futures_util::future::select_all;
+use maglane_control::event::{Event, Source};
+use maglane_control::kube::events::{Note, Reason, Recorder};
+use maglane_control::kube::lease::{Election, LeaseSettings, Role, identity};
+use maglane_control::kube::writer::{Ownership, StatusWrite as Write, Writer};
+use maglane_control::kube::{Access, Cluster, ClusterSource, Origin, StreamSettings};
+use maglane_control::model::ClusterId;
+use maglane_control::problem::Problem;
+use maglane_control::status::{StatusWrite, UserEvent};
+use serde_json::Value;
+
+use crate::cli::values::Kubeconfig;
+use crate::settings::KubernetesSettings;
+
+/// Name of the Lease of the process that allocates addresses.
+const LEASE: &str = "maglane";
+/// Longest wait for calls under way, and for the lease to be given back.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// All followed clusters; none is as good.
+pub struct Kubernetes {
+    sources: Vec<ClusterSource>,
+    own: Option<Own>,
+}
+
+/// What is done in the own cluster.
+struct Own {
+    election: Election,
+    writer: Writer,
+    recorder: Recorder,
+    problems: Vec<Problem>,
+}
+
+impl Kubernetes {
+    /// Reads credentials and connects to nothing yet: an API server that is down is no reason not to start.
+    pub async fn open(settings: &KubernetesSettings) -> Result<Kubernetes> {
+        let Some(own) = &settings.own else {
+            return Ok(Kubernetes {
+                sources: vec![],
+                own: None,
+            });
+        };
+        let access = Arc::new(Access::open(origin(own)).await?);
+        let mut sources = vec![follow(&access, ClusterId::OWN, "kubernetes".to_owned())];
+        for (cluster, id) in settings.others.iter().zip(ClusterId::OWN.0 + 1..) {
+            let origin = Origin::File {
+                flag: format!("--cluster {}={}", cluster.name, cluster.kubeconfig.display()),
+                path: cluster.kubeconfig.clone(),
+            };
+            let access = Arc::new(Access::open(origin).await?);
+            sources.push(follow(
+                &access,
+                ClusterId(id),
+                format!("cluster {}", cluster.name),
+            ));
+        }
+        let lease = LeaseSettings::new(&settings.namespace, LEASE);
+        let election = Election::start(Arc::clone(&access), lease, identity(&settings.node_name))?;
+        let own = Own {
+            writer: Writer::new(Arc::clone(&access), election.holder()),
+            recorder: Recorder::start(access, &settings.node_name),
+            election,
+            problems: vec![],
+        };
+        Ok(Kubernetes {
+            sources,
+            own: Some(own),
+        })
+    }
+
+    /// What has changed, never nothing; waits for ever where no cluster is followed. May be dropped while it waits.
+    pub async fn next(&mut self) -> Vec<Event> {
+        let Kubernetes { sources, own } = self;
+        if sources.is_empty() {
+            return std::future::pending().await;
+        }
+        let told = select_all(sources.iter_mut().map(|source| source.next().boxed()));
+        let own = async {
+            match own {
+                Some(own) => own.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            (events, _, _) = told => events,
+            events = own => events,
+        }
+    }
+
+    pub fn write(&mut self, writes: Vec<StatusWrite>) {
+        let Some(own) = &mut self.own else {
+            return;
+        };
+        let now = now();
+        for write in writes {
+            own.writer.put(Write {
+                body: dated(write.body, &write.since, &now),
+                object: write.object,
+                ownership: Ownership::Respect,
+            });
+        }
+    }
+
+    pub fn tell(&self, events: Vec<UserEvent>) {
+        let Some(own) = &self.own else {
+            return;
+        };
+        for event in events {
+            let known = Reason::ALL
+                .into_iter()
+                .find(|reason| reason.name() == &*event.reason);
+            let Some(reason) = known else {
+                tracing::error!("no Event is called {}; {} is not told", event.reason, event.note);
+                continue;
+            };
+            own.recorder.tell(Note {
+                object: event.object,
+                uid: event.uid.into(),
+                reason,
+                text: event.note.into(),
+            });
+        }
+    }
+
+    /// Ends calls and gives the lease back, so that another takes over at once.
+    pub async fn stop(self) {
+        let Some(mut own) = self.own else {
+            return;
+        };
+        let farewell = async {
+            own.writer.finish().await;
+            own.election.stop().await;
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("the lease {LEASE} could not be given back in time; it runs out by itself");
+        }
+    }
+}
+
+impl Own {
+    async fn next(&mut self) -> Vec<Event> {
+        loop {
+            tokio::select! {
+                role = self.election.next() => {
+                    match &role {
+                        Role::Holder => tracing::info!("this process allocates addresses and writes status"),
+                        Role::Other(holder) if holder.is_empty() => {}
+                        Role::Other(holder) => tracing::info!("{holder} allocates addresses and writes status"),
+                    }
+                    return vec![Event::Leading(role == Role::Holder)];
+                }
+                _ = self.writer.next() => {
+                    let problems = self.writer.problems();
+                    if problems != self.problems {
+                        self.problems.clone_from(&problems);
+                        return vec![Event::SourceProblems { source: Source::Status, problems }];
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn origin(kubeconfig: &Kubeconfig) -> Origin {
+    match kubeconfig {
+        Kubeconfig::InCluster => Origin::InCluster,
+        Kubeconfig::File(path) => Origin::File {
+            flag: format!("--kubeconfig {}", path.display()),
+            path: path.clone(),
+        },
+    }
+}
+
+/// Whatever the controller knows from the disk, it settles itself once the cluster has told all.
+fn follow(access: &Arc<Access>, id: ClusterId, place: String) -> ClusterSource {
+    ClusterSource::start(
+        Arc::clone(access),
+        Cluster { id, place },
+        StreamSettings::default(),
+        [],
+    )
+}
+
+/// The wall clock as `metav1.Time` has it. It is only shown.
+fn now() -> String {
+    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
+}
+
+/// The body with `lastTransitionTime` in each condition.
+fn dated(mut body: Value, since: &std::collections::BTreeMap<Box<str>, Box<str>>, now: &str) -> Value {
+    for condition in body["status"]["conditions"].as_array_mut().into_iter().flatten() {
+        let kind = condition["type"].as_str().unwrap_or_default();
+        let time = since.get(kind).map_or(now, |since| since);
+        condition["lastTransitionTime"] = time.into();
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_condition_keeps_its_time_while_its_status_stays() {
+        let body = json!({ "status": { "conditions": [{ "type": "A" }, { "type": "B" }] } });
+        let since = [("A".into(), "2026-01-01T00:00:00Z".into())].into();
+        let dated = dated(body, &since, "2026-02-02T00:00:00Z");
+        let times = dated["status"]["conditions"].as_array().unwrap().iter();
+        let times: Vec<&str> = times.map(|c| c["lastTransitionTime"].as_str().unwrap()).collect();
+        assert_eq!(times, ["2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"]);
+        assert_eq!(dated_empty(), json!({ "status": {} }));
+    }
+
+    fn dated_empty() -> Value {
+        dated(json!({ "status": {} }), &Default::default(), "")
+    }
+}
