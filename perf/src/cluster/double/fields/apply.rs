@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::owners::{Manager, Owner, bare, claim, read, write};
+use super::owners::{Manager, Owner, claim, paths, read, write};
 use super::path::{Path, Step};
 use super::set::PathSet;
 use super::shape::Shape;
@@ -26,7 +26,7 @@ pub(in crate::cluster::double) fn apply(
         tree::fill_keys(&mut config, shape);
         config
     };
-    let wanted = tree::paths(&bare(config), shape);
+    let wanted = paths(config, shape);
     let changes = |path: &Path| tree::get(live, path) != tree::get(config, path);
     let contested = contested(&owners, manager, &wanted, changes);
     if !contested.is_empty() && !force {

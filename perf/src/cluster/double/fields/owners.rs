@@ -95,7 +95,7 @@ pub(in crate::cluster::double) fn track(
     concern: impl Fn(&str) -> bool,
 ) {
     let mut owners = read(old);
-    let (before, after) = (tree::paths(&bare(old), shape), tree::paths(&bare(new), shape));
+    let (before, after) = (paths(old, shape), paths(new, shape));
     let changed: PathSet = after
         .iter()
         .filter(|path| concern(path.top()))
@@ -123,17 +123,30 @@ pub(in crate::cluster::double) fn track(
 
 /// True when the two differ in more than the time of their owners' last word.
 pub(in crate::cluster::double) fn differs(old: &Value, new: &Value) -> bool {
-    let timeless = |object: &Value| {
-        let mut object = object.clone();
-        let entries = object
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut);
-        for entry in entries.into_iter().flatten() {
-            entry["time"] = Value::Null;
-        }
-        object
+    let entries = |object: &Value| object["metadata"]["managedFields"].as_array().map_or(0, Vec::len);
+    let timeless = |object: &Value, at: usize| {
+        let mut entry = object["metadata"]["managedFields"][at].clone();
+        entry["time"] = Value::Null;
+        entry
     };
-    timeless(old) != timeless(new)
+    !same_but(old, new, &["metadata"])
+        || !same_but(&old["metadata"], &new["metadata"], &["managedFields"])
+        || entries(old) != entries(new)
+        || (0..entries(old)).any(|at| timeless(old, at) != timeless(new, at))
+}
+
+/// Compares all fields but some.
+fn same_but(old: &Value, new: &Value, but: &[&str]) -> bool {
+    let fields = |value: &'_ Value| {
+        value.as_object().map_or(0, |object| {
+            object.keys().filter(|name| !but.contains(&name.as_str())).count()
+        })
+    };
+    let all = old.as_object().into_iter().flatten();
+    fields(old) == fields(new)
+        && all
+            .filter(|(name, _)| !but.contains(&name.as_str()))
+            .all(|(name, value)| new.get(name) == Some(value))
 }
 
 pub(super) fn claim(owners: &mut Vec<Owner>, manager: &Manager, set: PathSet) {
@@ -164,22 +177,20 @@ pub(super) fn write(object: &mut Value, mut owners: Vec<Owner>) {
     object["metadata"]["managedFields"] = owners.iter().map(Owner::written).collect();
 }
 
-/// The object without what nobody can own.
-pub(super) fn bare(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("apiVersion");
-        fields.remove("kind");
-    }
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for system in SYSTEM {
-            metadata.remove(*system);
+/// Every path of an object that somebody can own.
+pub(super) fn paths(object: &Value, shape: &Shape) -> PathSet {
+    let mut set = tree::paths(object, shape);
+    set.retain(|path| {
+        let steps: Vec<&str> = path.0.iter().take(2).map(Step::name).collect();
+        match steps.as_slice() {
+            ["apiVersion" | "kind"] => false,
+            // Metadata alone is an empty map.
+            ["metadata"] => false,
+            ["metadata", field] => !SYSTEM.contains(field),
+            _ => true,
         }
-        if metadata.is_empty() {
-            object["metadata"] = Value::Null;
-        }
-    }
-    object
+    });
+    set
 }
 
 /// Fields of metadata that are the server's own.

@@ -36,10 +36,7 @@ impl Path {
 
     /// The field at the top.
     pub fn top(&self) -> &str {
-        match self.0.first() {
-            Some(Step::Field(name)) => name,
-            Some(Step::Item(_) | Step::Member(_)) | None => "",
-        }
+        self.0.first().map_or("", Step::name)
     }
 
     pub fn is_below(&self, other: &Self) -> bool {
@@ -48,6 +45,14 @@ impl Path {
 }
 
 impl Step {
+    /// The field's name; empty for items.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Field(name) => name,
+            Self::Item(_) | Self::Member(_) => "",
+        }
+    }
+
     /// The step to an item of a keyed list.
     pub fn item(item: &Value, keys: &[Key]) -> Self {
         let keys = keys
