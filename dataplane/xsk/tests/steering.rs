@@ -565,20 +565,22 @@ fn the_node_s_own_traffic_on_the_interface_is_untouched() {
     let (sender, kernel) = (Raw::new("a0"), Raw::new("a1"));
     let (ours, theirs): (Vec<_>, Vec<_>) = (0..200u16)
         .map(|i| {
-            let vip = frame(&[], &v4("203.0.113.9", "192.0.2.1", TCP, i, 80));
-            (vip, frame(&[], &v4("203.0.113.9", "10.0.0.1", TCP, i, 22)))
+            // Half of ours go to a node port: same address as theirs, another port.
+            let (addr, port) = [("192.0.2.1", 80), ("10.0.0.1", 30_080)][usize::from(i % 2)];
+            let ours = frame(&[], &v4("203.0.113.9", addr, TCP, i, port));
+            (ours, frame(&[], &v4("203.0.113.9", "10.0.0.1", TCP, i, 22)))
         })
         .unzip();
-    for (vip, node) in ours.iter().zip(&theirs) {
-        sender.send(vip);
-        sender.send(node);
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        sender.send(ours);
+        sender.send(theirs);
     }
     let got = rig::receive(&mut set, ours.len(), Duration::from_secs(5));
     assert_eq!(got.len(), ours.len());
     assert!(got.iter().all(|(_, bytes)| ours.contains(bytes)));
     let mut left = theirs.len();
     while let Some(bytes) = kernel.receive(Duration::from_millis(500)) {
-        assert!(!ours.contains(&bytes), "a VIP's packet reached the kernel too");
+        assert!(!ours.contains(&bytes), "what is ours reached the kernel too");
         left -= usize::from(theirs.contains(&bytes));
     }
     assert_eq!(left, 0);
