@@ -33,10 +33,23 @@ fn main() -> ExitCode {
         Command::Services(args) => print(cli::services::text(&args)),
         Command::Backends(args) => print(cli::backends::text(&args)),
         Command::Flows(args) => print(cli::flows::text(&args)),
+        Command::Migrate(args) => migrate(&args),
         Command::Version(args) => print(Ok(cli::version::text(&args))),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("maglane: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Fails where an object was left out.
+fn migrate(args: &cli::migrate::MigrateArgs) -> anyhow::Result<ExitCode> {
+    let migrated = cli::migrate::migrate(args)?;
+    eprint!("{}", migrated.notes);
+    let printed = print(Ok(migrated.objects))?;
+    Ok(if migrated.complete {
+        printed
+    } else {
         ExitCode::FAILURE
     })
 }

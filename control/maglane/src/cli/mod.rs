@@ -3,6 +3,7 @@
 pub mod backends;
 pub mod client;
 pub mod flows;
+pub mod migrate;
 pub mod run;
 pub mod services;
 pub mod status;
@@ -41,6 +42,8 @@ pub enum Command {
     Backends(backends::BackendsArgs),
     /// Flows the workers remember.
     Flows(flows::FlowsArgs),
+    /// Turn the objects of another load balancer into ours.
+    Migrate(migrate::MigrateArgs),
     /// Version, build and the versions of what nodes must agree on.
     Version(version::VersionArgs),
 }
