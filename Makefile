@@ -4,13 +4,13 @@ CARGO ?= cargo
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fuzz packages
+.PHONY: help demo test test-kubernetes interop bench lint fuzz packages
 
 # Where Cargo builds: CARGO_TARGET_DIR when set, target/ otherwise.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: packages ## Clients, router, balancer and backends in namespaces, with real traffic (DEMO_SECONDS=8: short)
 	$(CARGO) build --release --locked -p maglane -p maglane-perf --bins
@@ -18,6 +18,14 @@ demo: packages ## Clients, router, balancer and backends in namespaces, with rea
 
 test: ## Every check: lint, unit to model tests, loom, fuzz, end to end in namespaces, a short demo
 	@.ci/test
+
+test-kubernetes: packages ## Tests against a kube-apiserver (in $KUBEBUILDER_ASSETS, /usr/local/kubebuilder/bin or $PATH), else its double
+	$(CARGO) build --locked -p maglane -p maglane-perf --bins
+	$(CARGO) test --locked -p maglane-perf --test cluster
+	$(CARGO) test --locked -p maglane --test e2e_traffic kubernetes -- --test-threads=1 --nocapture
+
+interop: packages ## BGP against FRR, BIRD, GoBGP and OpenBGPD in namespaces: a line a daemon and case
+	$(CARGO) test --locked -p maglane-bgp --test interop -- --nocapture
 
 bench: packages ## Criterion benches of the packet path (the end-to-end comparison is perf/e2e.sh)
 	$(CARGO) bench --locked -p maglane-benches

@@ -19,6 +19,18 @@ const SERVICE: &str = "/api/v1/namespaces/default/services/web";
 /// How long each kind of trouble lasts.
 const TROUBLE: Duration = Duration::from_secs(10);
 
+fn service(annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "web", "annotations": annotations },
+        "spec": {
+            "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
+            "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"],
+            "ports": [{ "name": "http", "port": 80, "targetPort": 80, "protocol": "TCP" }],
+        },
+    })
+}
+
 struct World {
     // Dropped in this order: the balancer before its cluster before the network.
     stage: Stage,
@@ -60,7 +72,11 @@ impl World {
         world
     }
 
-    fn launch(mut self) -> World {
+    fn launch(self) -> World {
+        self.launch_with(&[])
+    }
+
+    fn launch_with(mut self, more: &[String]) -> World {
         let kubeconfig = self.stage.folder.path().join("kubeconfig");
         let user = User::service_account(NAMESPACE, "maglane");
         let text = self.stage.check(self.cluster.kubeconfig(&user));
@@ -72,7 +88,8 @@ impl World {
             "--default-class".to_owned(),
             "--node-name=lb1".to_owned(),
         ];
-        self.stage.launch(&flags.each_ref().map(String::as_str));
+        let flags: Vec<&str> = flags.iter().chain(more).map(String::as_str).collect();
+        self.stage.launch(&flags);
         self
     }
 
@@ -92,15 +109,16 @@ impl World {
 
     /// A dual-stack Service of type LoadBalancer with ready endpoints on these backends.
     fn serve(&self, backends: &[u8]) {
-        self.apply(
-            "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, \
-             allocateLoadBalancerNodePorts: false, ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6], \
-             ports: [{name: http, port: 80, targetPort: 80, protocol: TCP}]}}",
-        );
+        self.stage
+            .check(self.client().apply_object("default", &service(&json!({}))));
         self.endpoints(backends);
     }
 
     fn endpoints(&self, backends: &[u8]) {
+        self.endpoints_in(self.client(), backends);
+    }
+
+    fn endpoints_in(&self, client: &Client, backends: &[u8]) {
         for (at, family) in ["IPv4", "IPv6"].into_iter().enumerate() {
             let addresses = backends.iter().map(|n| plan::backend(*n).both()[at]);
             let endpoints: Vec<Value> = addresses
@@ -119,16 +137,16 @@ impl World {
                 "ports": [{ "name": "http", "port": 80, "protocol": "TCP" }],
                 "endpoints": endpoints,
             });
-            self.stage.check(self.client().apply_object("default", &slice));
+            self.stage.check(client.apply_object("default", &slice));
         }
     }
 
-    fn service(&self) -> Value {
+    fn read(&self) -> Value {
         self.client().get(SERVICE).unwrap_or_default()
     }
 
     fn addresses(&self) -> Vec<IpAddr> {
-        let service = self.service();
+        let service = self.read();
         let ingress = service["status"]["loadBalancer"]["ingress"]
             .as_array()
             .cloned()
@@ -141,7 +159,7 @@ impl World {
 
     /// `AddressAllocated=True ...`
     fn conditions(&self) -> Vec<String> {
-        let service = self.service();
+        let service = self.read();
         let conditions = service["status"]["conditions"]
             .as_array()
             .cloned()
@@ -333,4 +351,61 @@ fn kubernetes_a_node_forwards_after_a_restart_with_the_api_server_down() {
     world.stage.check(world.cluster.heal());
     world.endpoints(&[1, 2, 3]);
     world.until("in step with the cluster", || world.active() == 3);
+}
+
+#[test]
+fn kubernetes_a_global_service_spreads_over_two_clusters_and_fails_over() {
+    if !may_run("a Service of two clusters") {
+        return;
+    }
+    let world = World::start();
+    let namespace = world.stage.rig.on(Host::Balancer(1));
+    let west = world
+        .stage
+        .check(Cluster::builder().namespace(&namespace).start());
+    for path in ["deploy/manifests/namespace.yaml", "deploy/manifests/rbac.yaml"] {
+        world.stage.check(west.client().apply_all("default", &file(path)));
+    }
+    let kubeconfig = world.stage.folder.path().join("west");
+    let user = User::service_account(NAMESPACE, "maglane");
+    std::fs::write(&kubeconfig, world.stage.check(west.kubeconfig(&user))).unwrap();
+    let world = world.launch_with(&[format!("--cluster=west={}", kubeconfig.display())]);
+    let both = service(&json!({ "maglane.io/global": "true" }));
+    for client in [world.client(), west.client()] {
+        world.stage.check(client.apply_object("default", &both));
+    }
+    world.endpoints(&[1, 2]);
+    world.endpoints_in(west.client(), &[3, 4]);
+    let target = SocketAddr::new(world.wait_served()[0], 80);
+    world.until("the backends of both", || world.active() == 4);
+    let report = connects(&world.stage, "c1", target, 400);
+    assert_eq!(report.backends.len(), 4, "{report}");
+    say(&format!(
+        "ok kubernetes: two clusters, spread {:.3}",
+        report.spread
+    ));
+    // Local first, the other cluster when nobody is ready here.
+    let tiered = service(&json!({ "maglane.io/global": "true", "maglane.io/failover-threshold": "1" }));
+    world.stage.check(world.client().apply_object("default", &tiered));
+    world.until("the own cluster alone", || world.active() == 2);
+    let line =
+        format!("connects --target {target} --count 10000000 --rate 200 --concurrency 8 --timeout 5000");
+    let load = Running::start(&world.stage, "c2", &line);
+    load.wait(&world.stage, "load", |report| report.answers > 100);
+    world.endpoints(&[]);
+    let names = |report: &maglane_perf::load::Report| report.backends.len();
+    load.wait(&world.stage, "answers of the other cluster", |report| {
+        names(report) == 4
+    });
+    world.endpoints(&[1, 2]);
+    world.until("both, for a while", || world.active() == 4);
+    let back = world.until("the own cluster alone again", || world.active() == 2);
+    let report = load.stop(&world.stage);
+    let failed = report.failures + report.connect_failures + report.mismatches;
+    world.stage.assert(failed == 0, || format!("failover: {report}"));
+    say(&format!(
+        "ok kubernetes: failed over and back after {:.1} s, {} requests, 0 failed",
+        back.as_secs_f64(),
+        report.answers
+    ));
 }
