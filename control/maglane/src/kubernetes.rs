@@ -195,7 +195,10 @@ fn now() -> String {
 
 /// The body with `lastTransitionTime` in each condition.
 fn dated(mut body: Value, since: &std::collections::BTreeMap<Box<str>, Box<str>>, now: &str) -> Value {
-    for condition in body["status"]["conditions"].as_array_mut().into_iter().flatten() {
+    let conditions = body
+        .pointer_mut("/status/conditions")
+        .and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
         let kind = condition["type"].as_str().unwrap_or_default();
         let time = since.get(kind).map_or(now, |since| since);
         condition["lastTransitionTime"] = time.into();

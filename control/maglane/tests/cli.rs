@@ -73,6 +73,7 @@ fn the_flags_of_run_are_grouped() {
         "Workers:",
         "AF_XDP sockets:",
         "Services and balancing:",
+        "Kubernetes:",
         "NAT:",
         "Tunnels:",
         "Flows:",
@@ -110,8 +111,10 @@ fn a_bad_flag_is_named_with_its_value_and_a_remedy() {
 #[test]
 fn what_is_required_is_asked_for() {
     let text = refusal(&["run"]);
+    assert!(text.contains("--interface"), "{text}");
+    let text = refusal(&["run", "--interface", "mglbin-none"]);
     assert!(
-        text.contains("--interface") && text.contains("--manifests"),
+        text.contains("--kubeconfig") && text.contains("--manifests") && text.contains("nothing to serve"),
         "{text}"
     );
     let text = refusal(&["run", "--interface", "mglbin-none", "--manifests", "/nonexistent"]);

@@ -87,7 +87,8 @@ fn observed<T: Serialize>(status: &Option<T>) -> Observed {
         .and_then(|status| serde_json::to_value(status).ok())
         .unwrap_or_default();
     let mut observed = Observed::default();
-    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+    let conditions = status.pointer_mut("/conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
         let Value::Object(condition) = condition else {
             continue;
         };

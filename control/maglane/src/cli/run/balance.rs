@@ -11,7 +11,8 @@ use crate::cli::values::{AutoOr, HashKeySource, UnknownPort, duration};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Services and balancing")]
 pub struct BalanceArgs {
-    /// Directory of manifests (YAML or JSON), followed live. Required where there is no --kubeconfig.
+    /// Directory of manifests (YAML or JSON), followed live. No default; required where there
+    /// is no --kubeconfig.
     #[arg(long, env = "MAGLANE_MANIFESTS", value_name = "DIR")]
     pub manifests: Option<PathBuf>,
 

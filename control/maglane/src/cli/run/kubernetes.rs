@@ -10,7 +10,7 @@ use crate::cli::values::{ClusterSource, Kubeconfig, Served};
 #[command(next_help_heading = "Kubernetes")]
 pub struct KubernetesArgs {
     /// The cluster this node belongs to: a kubeconfig file, or in-cluster for a pod's service account.
-    /// Absent: no cluster, manifests alone.
+    /// No default: without it manifests alone count.
     #[arg(long, env = "MAGLANE_KUBECONFIG", value_name = "FILE|in-cluster")]
     pub kubeconfig: Option<Kubeconfig>,
 
@@ -23,7 +23,8 @@ pub struct KubernetesArgs {
     )]
     pub cluster_name: String,
 
-    /// Another cluster, whose endpoints of global Services count as well; may be given several times.
+    /// Another cluster, whose endpoints of global Services count as well; may be given several times, none by
+    /// default.
     #[arg(
         long,
         env = "MAGLANE_CLUSTER",
@@ -32,7 +33,7 @@ pub struct KubernetesArgs {
     )]
     pub cluster: Vec<ClusterSource>,
 
-    /// Name of this node's Node object (absent: the host name).
+    /// Name of this node's Node object (default: the host name).
     #[arg(long, env = "MAGLANE_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
 
@@ -54,11 +55,11 @@ pub struct KubernetesArgs {
     )]
     pub load_balancer_class: String,
 
-    /// Services of type LoadBalancer that name no class are ours too.
+    /// Services of type LoadBalancer that name no class are ours too (default: they are not).
     #[arg(long, env = "MAGLANE_DEFAULT_CLASS")]
     pub default_class: bool,
 
-    /// What to serve besides load balancer addresses, joined by commas.
+    /// What to serve besides load balancer addresses, joined by commas (default: nothing).
     #[arg(
         long,
         env = "MAGLANE_SERVE",
@@ -75,11 +76,11 @@ pub struct KubernetesArgs {
     pub max_removal_percent: u8,
 
     /// Directory for the last good state, so that a node forwards again after a restart with the API server
-    /// down. Absent: none is kept.
+    /// down (default: none is kept).
     #[arg(long, env = "MAGLANE_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
-    /// Write every event and what followed from it to this file, as JSON lines.
+    /// Write every event and what followed from it to this file, as JSON lines (default: nowhere).
     #[arg(long, env = "MAGLANE_RECORD", value_name = "FILE")]
     pub record: Option<PathBuf>,
 }
