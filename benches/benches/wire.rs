@@ -7,7 +7,7 @@ use maglane_benches::timing::criterion;
 use maglane_benches::traffic::{Kind, LEN, Template, client};
 use maglane_dataplane::forward::parse;
 use maglane_dataplane::wire::checksum::Sum;
-use maglane_shared::addr::{Addr, Protocol};
+use maglane_shared::addr::{Addr, Family, Protocol};
 use maglane_shared::flow::{FlowKey, HashKey};
 
 fn frames() -> Vec<[u8; LEN]> {
@@ -77,7 +77,7 @@ fn checksums(c: &mut Criterion) {
     group.bench_function("by the difference, address and port", |b| {
         b.iter(|| {
             let changed = Sum::default()
-                .replace_addr(black_box(old), black_box(new))
+                .replace_addr(Family::V4, black_box(old), black_box(new))
                 .replace_u16(443, 8443);
             changed.update(black_box(0x1234))
         })

@@ -64,7 +64,8 @@ impl Lane {
 }
 
 fn carry(forwarder: &mut Forwarder, table: &ForwardingTable, chunks: &mut [Chunk], now: Tick) -> u32 {
-    let mut prepared: ArrayVec<Prepared<'_>, MAX_BATCH> = chunks.iter().map(|_| Prepared::EMPTY).collect();
+    let mut prepared = ArrayVec::<Prepared<'_>, MAX_BATCH>::new();
+    prepared.extend(chunks.iter().map(|_| Prepared::EMPTY));
     chunks
         .iter()
         .take(HEADERS_AHEAD)
@@ -76,12 +77,12 @@ fn carry(forwarder: &mut Forwarder, table: &ForwardingTable, chunks: &mut [Chunk
         forwarder.prepare(&chunk[START..START + LEN], PORT, table, now, prepared);
     }
     prepared
-        .iter()
+        .iter_mut()
         .take(FLOWS_AHEAD)
         .for_each(|p| forwarder.approach(p));
     let mut forwarded = 0;
     for (i, chunk) in chunks.iter_mut().enumerate() {
-        if let Some(ahead) = prepared.get(i + FLOWS_AHEAD) {
+        if let Some(ahead) = prepared.get_mut(i + FLOWS_AHEAD) {
             forwarder.approach(ahead);
         }
         let Some(mut packet) = Packet::new(chunk, START, LEN) else {

@@ -13,7 +13,7 @@ use maglane_dataplane::wire::ipv6::{Extension, Ipv6};
 use maglane_dataplane::wire::tcp::Tcp;
 use maglane_dataplane::wire::udp::Udp;
 use maglane_dataplane::wire::vlan::Vlan;
-use maglane_shared::addr::{Addr, MacAddr};
+use maglane_shared::addr::{Addr, Family, MacAddr};
 use proptest::prelude::*;
 
 /// A header's worth of bytes, most of them at the values where carries are lost.
@@ -174,8 +174,20 @@ proptest! {
         data[..2].fill(0);
         let before = full(&data);
         let old: [u8; 16] = data[2 + at * 2..][..16].try_into().unwrap();
-        let mut change = Sum::default().replace_addr(Addr::from_v6_bytes(old), Addr::from_v6_bytes(words));
-        data[2 + at * 2..][..16].copy_from_slice(&words);
+        // Four bytes of it, or all.
+        let family = if words[0] % 2 == 0 { Family::V4 } else { Family::V6 };
+        let mut change = match family {
+            Family::V4 => {
+                let [old, new] = [old, words].map(|bytes| Addr::from_v4_bytes(*bytes.first_chunk().unwrap()));
+                data[2 + at * 2..][..4].copy_from_slice(&words[..4]);
+                Sum::default().replace_addr(family, old, new)
+            }
+            Family::V6 => {
+                let [old, new] = [old, words].map(Addr::from_v6_bytes);
+                data[2 + at * 2..][..16].copy_from_slice(&words);
+                Sum::default().replace_addr(family, old, new)
+            }
+        };
         change = change.replace_u16(u16::from_be_bytes([data[38], data[39]]), 0x1234);
         data[38..].copy_from_slice(&0x1234u16.to_be_bytes());
         // 0 and 0xffff are one number; the whole checksum is 0xffff only over nothing but zeros.

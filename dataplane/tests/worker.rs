@@ -17,13 +17,14 @@ use maglane_dataplane::config::{Config, Wait};
 use maglane_dataplane::queue::Queue;
 use maglane_dataplane::queue::mem::MemQueue;
 use maglane_dataplane::worker::Watch;
-use maglane_dataplane::{Affinities, Forwarder, NatReturns, Worker};
+use maglane_dataplane::{Affinities, Forwarder, NatReturns, Verdict, Worker};
 use maglane_shared::addr::{Addr, Protocol};
 use maglane_shared::counters::{CENSUS_MS, Counters, DropReason, Vitals};
 use maglane_shared::facts::{DumpItem, Facts};
 use maglane_shared::publish::{Publisher, channel};
 use maglane_shared::service::{BackendState, ForwardingMode};
 use maglane_shared::table::{ForwardingTable, Generation};
+use maglane_shared::tick::Tick;
 use support::frame::{self, tcp, udp};
 
 const VIP: &str = "192.0.2.10:80";
@@ -203,6 +204,44 @@ fn every_frame_is_accounted_for() {
         counters.busy_turns.get()
     );
     assert_conserved(rig, 256);
+}
+
+/// What the first pass guesses about a flow may be wrong by the second: packets before it in the batch open,
+/// end and reopen flows. It must come out as if each packet had come alone.
+#[test]
+fn a_batch_comes_out_as_its_packets_one_by_one() {
+    let table = Arc::new(common::table(1, &services()));
+    let (mut rigs, _publisher) = rig(&config(), 1, 256, &table);
+    let rig = &mut rigs[0];
+    let mut alone = common::workers(&config(), 1).remove(0);
+    let mut seed = 11;
+    for _ in 0..2000 {
+        let frames: Vec<Vec<u8>> = (0..64)
+            .map(|_| {
+                let n = random(&mut seed);
+                let client = format!("203.0.113.1:{}", 1024 + n % 12);
+                let vip = format!("192.0.2.{}:80", 10 + (n >> 8) % 5);
+                let flags = ["S", "A", "FA", "R", "S", "A"][(n >> 16) as usize % 6];
+                tcp(&client, &vip, flags).bytes()
+            })
+            .collect();
+        for frame in &frames {
+            assert!(rig.worker.queue_mut().deliver(CLIENTS, frame));
+        }
+        assert_eq!(rig.worker.turn(), 64);
+        for frame in &frames {
+            let (verdict, out) = alone.process(&table, CLIENTS, frame, Tick(0));
+            let sent = rig
+                .worker
+                .queue_mut()
+                .collect(|port, bytes| (Verdict::Forward(port), bytes.to_vec()));
+            assert_eq!(sent, Some((verdict, out)));
+        }
+    }
+    let (batch, alone) = (&rig.watch.counters, &alone.counters);
+    assert_eq!(batch.flow_hits.get(), alone.flow_hits.get());
+    assert_eq!(batch.flow_inserts.get(), alone.flow_inserts.get());
+    assert!(alone.flow_inserts.get() > 1000 && alone.flow_hits.get() > 10_000);
 }
 
 /// Goal P8 and FAILURES D15: 10^6 publications under load, no packet lost or sent to a wrong place.

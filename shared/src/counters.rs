@@ -173,6 +173,15 @@ pub struct FlowStats {
     pub active_flows: Counter,
 }
 
+impl FlowStats {
+    /// A packet went on.
+    #[inline]
+    pub fn carried(&self, bytes: u64) {
+        self.packets.add(1);
+        self.bytes.add(bytes);
+    }
+}
+
 /// Everything one worker counts; shared with the control side for reading.
 #[derive(Debug)]
 pub struct Counters {

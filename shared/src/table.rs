@@ -19,20 +19,23 @@ use crate::service::{BackendId, BackendState, ForwardingMode, ServiceId, VipKind
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u64);
 
-/// One VIP port.
+/// One VIP port. All that packets of known flows ask of it is in its first cache line.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct ServiceEntry {
-    pub id: ServiceId,
     pub key: VipKey,
+    pub id: ServiceId,
+    /// What most services do without; see [`Policy::shared`].
+    pub policy: Option<Arc<Policy>>,
     pub kind: VipKind,
     pub mode: ForwardingMode,
     pub hash_inputs: HashInputs,
     pub maglev: Arc<MaglevTable>,
     /// Backends in the order of the Maglev table's members.
     pub backends: Arc<[BackendId]>,
-    /// What most services do without; see [`Policy::shared`].
-    pub policy: Option<Arc<Policy>>,
 }
+
+const _: () = assert!(std::mem::offset_of!(ServiceEntry, backends) <= 64);
 
 impl ServiceEntry {
     /// Is a client of this address let in?

@@ -12,6 +12,7 @@
 //! established flow is never evicted (FAILURES D21); the newcomer is then steered by Maglev alone.
 
 mod state;
+mod tags;
 
 use maglane_shared::addr::Addr;
 use maglane_shared::counters::FlowState;
@@ -25,9 +26,9 @@ use crate::config::Timeouts;
 use crate::returns::ReturnSlot;
 
 pub use state::Segment;
+pub use tags::WAYS;
+use tags::{Tags, VACANT};
 
-/// Entries of a bucket: what one 128-bit comparison searches.
-pub const WAYS: usize = 8;
 /// Buckets whose tags share a cache line; together they are nearly never full before the table is.
 const NEIGHBORS: usize = 4;
 
@@ -71,17 +72,11 @@ pub struct FlowEntry {
 
 const _: () = assert!(size_of::<FlowEntry>() == 64);
 
-/// The tags of a bucket; [`VACANT`] where there is no entry.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tags([u16; WAYS]);
-
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct TagLine([Tags; NEIGHBORS]);
 
 const _: () = assert!(size_of::<TagLine>() == 64);
-
-const VACANT: u16 = 0;
 
 /// Where an entry lies; valid until the next insert or sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,16 +135,39 @@ impl FlowTable {
         maglane_xsk::prefetch_ref(&self.tags[self.home(hash) / NEIGHBORS]);
     }
 
-    /// Asks for the line that [`Self::find`] reads second, or that [`Self::insert`] is going to write;
-    /// reads the first.
+    /// Asks for the line that [`Self::find_near`] reads, or that [`Self::insert`] is going to write. Gives
+    /// where the flow is, as far as its tag tells.
     #[inline]
-    pub fn prefetch_entry(&self, hash: FlowHash) {
-        if let Some(at) = self.way(hash, tag_of(hash)).or_else(|| self.way(hash, VACANT)) {
+    pub fn approach(&self, hash: FlowHash) -> Option<FlowIndex> {
+        let home = self.home(hash);
+        let ways = self.tags(home).equal(tag_of(hash));
+        if ways == 0 {
+            return self.approach_from_home(hash);
+        }
+        let at = home * WAYS + ways.trailing_zeros() as usize;
+        maglane_xsk::prefetch_ref(&self.entries[at]);
+        Some(FlowIndex(at as u32))
+    }
+
+    /// For the few that do not live at home, and newcomers.
+    #[inline(never)]
+    fn approach_from_home(&self, hash: FlowHash) -> Option<FlowIndex> {
+        let guess = self.way(hash, tag_of(hash));
+        if let Some(at) = guess.or_else(|| self.way(hash, VACANT)) {
             maglane_xsk::prefetch_ref(&self.entries[at]);
+        }
+        guess.map(|at| FlowIndex(at as u32))
+    }
+
+    /// As [`Self::find`], from a guess that may be wrong or have become so.
+    #[inline]
+    pub fn find_near(&self, guess: Option<FlowIndex>, hash: FlowHash, id: &FlowId) -> Option<FlowIndex> {
+        match guess {
+            Some(at) if self.entries[at.0 as usize].id == *id => Some(at),
+            Some(_) | None => self.find(hash, id),
         }
     }
 
-    #[inline]
     pub fn find(&self, hash: FlowHash, id: &FlowId) -> Option<FlowIndex> {
         let tag = tag_of(hash);
         for bucket in self.reach(hash) {
@@ -199,12 +217,12 @@ impl FlowTable {
         Ok((FlowIndex(at as u32), evicted))
     }
 
-    /// Forgets an entry and gives it.
+    /// Forgets an entry and gives it. Its place no longer looks like the flow's, for who has guessed it.
     pub fn remove(&mut self, at: FlowIndex) -> FlowEntry {
         let at = at.0 as usize;
         self.set_tag(at, VACANT);
         self.len -= 1;
-        self.entries[at]
+        std::mem::replace(&mut self.entries[at], FlowEntry::VACANT)
     }
 
     /// Forgets the expired entries of the next `buckets` buckets, each given to `gone`.
@@ -238,7 +256,7 @@ impl FlowTable {
             Tags::default()
         };
         (0..WAYS)
-            .filter(move |&way| tags.0[way] != VACANT)
+            .filter(move |&way| tags.get(way) != VACANT)
             .map(move |way| &self.entries[bucket * WAYS + way])
     }
 
@@ -322,7 +340,7 @@ impl FlowTable {
     #[inline]
     fn set_tag(&mut self, at: usize, tag: u16) {
         let bucket = at / WAYS;
-        self.tags[bucket / NEIGHBORS].0[bucket % NEIGHBORS].0[at % WAYS] = tag;
+        self.tags[bucket / NEIGHBORS].0[bucket % NEIGHBORS].set(at % WAYS, tag);
     }
 }
 
@@ -353,18 +371,6 @@ enum Standing {
     Closed,
     Unproven,
     Datagram,
-}
-
-impl Tags {
-    /// One bit a way; written so that the compiler makes one 128-bit comparison of it.
-    #[inline]
-    fn equal(self, tag: u16) -> u32 {
-        let mut ways = 0;
-        for (way, &t) in self.0.iter().enumerate() {
-            ways |= u32::from(t == tag) << way;
-        }
-        ways
-    }
 }
 
 /// From the upper half, which does not choose the bucket; never [`VACANT`].

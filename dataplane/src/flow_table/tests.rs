@@ -72,6 +72,8 @@ proptest! {
     fn it_is_a_map_that_forgets_in_order(ops in prop::collection::vec(op(), 1..300)) {
         let mut table = FlowTable::new(64, TIMEOUTS);
         let mut model: HashMap<u32, (FlowState, Tick)> = HashMap::new();
+        // As somebody guessed some operations ago.
+        let mut guesses: HashMap<u32, Option<FlowIndex>> = HashMap::new();
         let mut now = Tick(u32::MAX - 500);
         for op in ops {
             match op {
@@ -116,6 +118,14 @@ proptest! {
                 }
             }
             prop_assert_eq!(table.len(), model.len());
+            for client in (0..96).filter(|client| now.0.wrapping_add(*client) % 3 == 0) {
+                guesses.insert(client, table.approach(hash(client)));
+            }
+            for (&client, &guess) in &guesses {
+                let exact = table.find(hash(client), &id(client));
+                prop_assert_eq!(table.find_near(guess, hash(client), &id(client)), exact);
+                prop_assert_eq!(exact.is_some(), model.contains_key(&client));
+            }
             for (client, (state, seen)) in &model {
                 let at = table.find(hash(*client), &id(*client));
                 prop_assert!(at.is_some(), "{} is lost", client);

@@ -41,14 +41,15 @@ impl Forwarder {
             service,
             client: prepared.src(),
             hash,
+            guess: prepared.guess,
             segment: prepared.segment,
             now,
         };
-        let steered = match self.select(&arrival) {
+        let steered = match self.select(arrival) {
             Ok(steered) => steered,
             Err(why) => return self.unsteered(packet, prepared, why, table, now),
         };
-        let backend = table.backend(steered.backend).ok_or(DropReason::NoBackend)?;
+        let backend = steered.backend;
         let hop = table.routes.hop(steered.hop).ok_or(DropReason::NoRoute)?;
         let destination = hop.destination.ok_or(DropReason::NextHopUnresolved)?;
         let overhead = tunnel_kind(service.mode).map_or(0, |k| encap::overhead(k, backend.addr.family()));
@@ -58,14 +59,11 @@ impl Forwarder {
         let bytes = packet.len() as u64;
         self.rewrite_for(service.mode, packet, parsed, backend, steered.source, hash)?;
         l2::address(packet, destination, hop.source);
-        for stats in self
-            .counters
-            .service(service.id)
-            .into_iter()
-            .chain(self.counters.backend(steered.backend))
-        {
-            stats.packets.add(1);
-            stats.bytes.add(bytes);
+        if let Some(stats) = self.counters.service(service.id) {
+            stats.carried(bytes);
+        }
+        if let Some(stats) = self.counters.backend(steered.id) {
+            stats.carried(bytes);
         }
         Ok(Verdict::Forward(hop.port))
     }

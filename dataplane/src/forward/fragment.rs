@@ -216,6 +216,7 @@ mod tests {
             end: 34 + len,
             ttl: 64,
             traffic_class: 0,
+            family: maglane_shared::addr::Family::V4,
             dont_fragment: false,
             fragment: Some(Fragment {
                 id,

@@ -9,7 +9,7 @@ use maglane_shared::tick::Tick;
 
 use super::parse::{self, Icmp, Parsed, Transport};
 use super::{Endpoint, Forwarder, l2};
-use crate::flow_table::Segment;
+use crate::flow_table::{FlowIndex, Segment};
 use crate::returns::Via;
 use crate::wire::tcp::TcpFlags;
 
@@ -20,6 +20,8 @@ pub struct Prepared<'t> {
     pub(super) role: Role<'t>,
     /// Of the flow; of a reply, where its mapping lies.
     pub(super) hash: FlowHash,
+    /// Where its flow probably is, once it has been approached.
+    pub(super) guess: Option<FlowIndex>,
     pub(super) src_port: u16,
     pub(super) dst_port: u16,
     pub(super) protocol: Protocol,
@@ -44,6 +46,7 @@ impl Prepared<'_> {
         parsed: Parsed::EMPTY,
         role: Role::UnknownPort,
         hash: FlowHash(0),
+        guess: None,
         src_port: 0,
         dst_port: 0,
         protocol: Protocol::Tcp,
@@ -163,16 +166,22 @@ impl Forwarder {
             protocol,
         };
         prepared.role = match table.services.lookup(&vip) {
-            Some(service) => Role::Client(service),
-            None => self.no_service(table, dst, dst_port),
+            Some(service) => {
+                self.flows.prefetch_tags(prepared.hash);
+                Role::Client(service)
+            }
+            None => self.no_service(table, prepared.hash, dst, dst_port),
         };
     }
 
     #[inline]
-    fn no_service<'t>(&self, table: &ForwardingTable, addr: Addr, port: u16) -> Role<'t> {
+    fn no_service<'t>(&self, table: &ForwardingTable, hash: FlowHash, addr: Addr, port: u16) -> Role<'t> {
         match self.via(Endpoint { addr, port }) {
             Via::Client if table.services.is_vip(addr) => Role::UnknownPort,
-            via @ (Via::Client | Via::Snat(_)) => Role::Reply(via),
+            via @ (Via::Client | Via::Snat(_)) => {
+                self.returns.prefetch(hash);
+                Role::Reply(via)
+            }
         }
     }
 }

@@ -125,18 +125,13 @@ impl Forwarder {
         if let Err(reason) = self.look_up(data, port, table, now, prepared) {
             prepared.role = Role::Refused(reason);
         }
-        match prepared.role {
-            Role::Client(_) => self.flows.prefetch_tags(prepared.hash),
-            Role::Reply(_) => self.returns.prefetch(prepared.hash),
-            Role::UnknownPort | Role::Icmp(_) | Role::Refused(_) => {}
-        }
     }
 
     /// Between the passes, some packets ahead: the flow's own line, now that its bucket's tags are here.
     #[inline]
-    pub fn approach(&self, prepared: &Prepared<'_>) {
+    pub fn approach(&self, prepared: &mut Prepared<'_>) {
         match prepared.role {
-            Role::Client(_) => self.flows.prefetch_entry(prepared.hash),
+            Role::Client(_) => prepared.guess = self.flows.approach(prepared.hash),
             Role::Reply(_) | Role::UnknownPort | Role::Icmp(_) | Role::Refused(_) => {}
         }
     }

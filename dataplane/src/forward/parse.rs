@@ -39,6 +39,8 @@ pub struct Parsed {
     pub ttl: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
+    /// Of both addresses.
+    pub family: Family,
     /// Always so for IPv6 (RFC 8200 §5).
     pub dont_fragment: bool,
     /// `None` for whole packets, those in an "atomic fragment" (RFC 6946) too.
@@ -56,6 +58,7 @@ impl Parsed {
         end: 0,
         ttl: 0,
         traffic_class: 0,
+        family: Family::V6,
         dont_fragment: false,
         fragment: None,
         transport: Transport::LaterFragment,
@@ -63,7 +66,7 @@ impl Parsed {
 
     #[inline]
     pub fn family(&self) -> Family {
-        self.src.family()
+        self.family
     }
 
     /// The IP packet, in bytes: what an MTU limits.

@@ -142,7 +142,8 @@ pub fn rewrite_quoted(
     let data = packet.data_mut().get_mut(..end).unwrap_or_default();
     let old = (quoted.src.addr, quoted.dst.addr);
     let (src, dst) = (inner.0.unwrap_or(quoted.src), inner.1.unwrap_or(quoted.dst));
-    let change = rewrite::address_at(data, usize::from(quoted.l3), old, Some(src.addr), Some(dst.addr))
+    let (l3, family) = (usize::from(quoted.l3), parsed.family());
+    let change = rewrite::address_at(data, l3, family, old, Some(src.addr), Some(dst.addr))
         .replace_u16(quoted.src.port, src.port)
         .replace_u16(quoted.dst.port, dst.port);
     quoted_transport(data, quoted, (src.port, dst.port), change);

@@ -75,6 +75,7 @@ impl Forwarder {
                 service,
                 client: quoted.dst,
                 hash,
+                guess: None,
                 segment: Segment::Rst,
                 now,
             };
@@ -95,10 +96,7 @@ impl Forwarder {
             return Err(DropReason::SourceNotAllowed);
         }
         let steered = self.peek(arrival)?;
-        let backend = arrival
-            .table
-            .backend(steered.backend)
-            .ok_or(DropReason::NoBackend)?;
+        let backend = steered.backend;
         let hop = arrival.table.routes.hop(steered.hop).ok_or(DropReason::NoRoute)?;
         let destination = hop.destination.ok_or(DropReason::NextHopUnresolved)?;
         match arrival.service.mode {

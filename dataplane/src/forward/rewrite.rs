@@ -94,7 +94,8 @@ fn message(data: &mut [u8], parsed: &Parsed, addresses: Sum) {
 /// Changes the addresses in the IP header alone and returns by what, for the checksums behind it.
 #[inline]
 pub(super) fn address(data: &mut [u8], parsed: &Parsed, src: Option<Addr>, dst: Option<Addr>) -> Sum {
-    address_at(data, usize::from(parsed.l3), (parsed.src, parsed.dst), src, dst)
+    let old = (parsed.src, parsed.dst);
+    address_at(data, usize::from(parsed.l3), parsed.family(), old, src, dst)
 }
 
 /// As [`address`], for an IP header at `l3`, which may be a quoted one.
@@ -102,14 +103,20 @@ pub(super) fn address(data: &mut [u8], parsed: &Parsed, src: Option<Addr>, dst: 
 pub(super) fn address_at(
     data: &mut [u8],
     l3: usize,
+    family: Family,
     old: (Addr, Addr),
     src: Option<Addr>,
     dst: Option<Addr>,
 ) -> Sum {
     let (src, dst) = (src.unwrap_or(old.0), dst.unwrap_or(old.1));
-    debug_assert!(src.family() == old.0.family() && dst.family() == old.1.family());
-    let change = Sum::default().replace_addr(old.0, src).replace_addr(old.1, dst);
-    match old.0.family() {
+    debug_assert!(
+        [old.0, old.1, src, dst]
+            .iter()
+            .all(|addr| addr.family() == family)
+    );
+    let change = Sum::default().replace_addr(family, old.0, src);
+    let change = change.replace_addr(family, old.1, dst);
+    match family {
         Family::V4 => {
             if let Some(mut header) = Ipv4::at_mut(data, l3) {
                 header.set_src(src);

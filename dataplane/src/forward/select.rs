@@ -7,7 +7,7 @@ use maglane_shared::counters::{Counters, DropReason, FlowState};
 use maglane_shared::flow::{FlowHash, FlowKey};
 use maglane_shared::next_hop::HopIndex;
 use maglane_shared::service::{BackendId, BackendState, ForwardingMode};
-use maglane_shared::table::{ForwardingTable, ServiceEntry};
+use maglane_shared::table::{BackendEntry, ForwardingTable, ServiceEntry};
 use maglane_shared::tick::Tick;
 
 use super::depart::{Fate, Going, Unsteered, fate};
@@ -22,14 +22,17 @@ pub(super) struct Arrival<'t> {
     pub service: &'t ServiceEntry,
     pub client: Endpoint,
     pub hash: FlowHash,
+    /// Where its flow probably is.
+    pub guess: Option<FlowIndex>,
     pub segment: Segment,
     pub now: Tick,
 }
 
-/// Where it goes. Two registers: it crosses a call for every packet.
+/// Where it goes.
 #[derive(Clone, Copy)]
-pub(super) struct Steered {
-    pub backend: BackendId,
+pub(super) struct Steered<'t> {
+    pub id: BackendId,
+    pub backend: &'t BackendEntry,
     pub hop: HopIndex,
     pub source: Source,
 }
@@ -70,10 +73,12 @@ impl Arrival<'_> {
 }
 
 impl Forwarder {
+    /// The arrival comes by value: known flows need a few registers of it, and it is put together in memory
+    /// for newcomers only.
     #[inline(always)]
-    pub(super) fn select(&mut self, arrival: &Arrival<'_>) -> Result<Steered, Unsteered> {
+    pub(super) fn select<'t>(&mut self, arrival: Arrival<'t>) -> Result<Steered<'t>, Unsteered> {
         let id = arrival.id();
-        if let Some(at) = self.flows.find(arrival.hash, &id) {
+        if let Some(at) = self.flows.find_near(arrival.guess, arrival.hash, &id) {
             if let Some(steered) = self.known(arrival, at)? {
                 self.counters.flow_hits.add(1);
                 return Ok(steered);
@@ -87,14 +92,14 @@ impl Forwarder {
 
     /// The flow's own backend; `None` when the entry has had its time.
     #[inline(always)]
-    fn known(&mut self, arrival: &Arrival<'_>, at: FlowIndex) -> Result<Option<Steered>, Unsteered> {
+    fn known<'t>(&mut self, arrival: Arrival<'t>, at: FlowIndex) -> Result<Option<Steered<'t>>, Unsteered> {
         let Arrival {
             table,
             service,
             segment,
             now,
             ..
-        } = *arrival;
+        } = arrival;
         let entry = self.flows.get_mut(at);
         let backend = table.backend(entry.backend);
         let going = match backend.map(|b| b.state) {
@@ -139,14 +144,15 @@ impl Forwarder {
         };
         let (id, hop) = (entry.backend, entry.hop);
         Ok(Some(Steered {
-            backend: id,
+            id,
+            backend,
             hop,
             source,
         }))
     }
 
     /// Where the flow's packets go, for a packet that is not the flow's own. Leaves no trace.
-    pub(super) fn peek(&self, arrival: &Arrival<'_>) -> Result<Steered, DropReason> {
+    pub(super) fn peek<'t>(&self, arrival: &Arrival<'t>) -> Result<Steered<'t>, DropReason> {
         let Arrival {
             table, service, hash, ..
         } = *arrival;
@@ -158,7 +164,8 @@ impl Forwarder {
                 port: entry.nat_port,
             };
             return Ok(Steered {
-                backend: entry.backend,
+                id: entry.backend,
+                backend,
                 hop,
                 source,
             });
@@ -174,14 +181,15 @@ impl Forwarder {
             }
         };
         Ok(Steered {
-            backend: id,
+            id,
+            backend,
             hop,
             source,
         })
     }
 
     #[inline(never)]
-    fn newcomer(&mut self, arrival: &Arrival<'_>, id: FlowId) -> Result<Steered, DropReason> {
+    fn newcomer<'t>(&mut self, arrival: Arrival<'t>, id: FlowId) -> Result<Steered<'t>, DropReason> {
         let Arrival {
             table,
             service,
@@ -189,16 +197,17 @@ impl Forwarder {
             segment,
             now,
             ..
-        } = *arrival;
-        let (backend_id, backend) = self.choose(arrival)?;
+        } = arrival;
+        let (backend_id, backend) = self.choose(&arrival)?;
         let hop = table.routes.pick(backend.hops, hash).map_err(no_hop)?;
         let made = match service.mode {
-            ForwardingMode::Nat => self.translate(arrival, backend)?,
-            ForwardingMode::Dnat => self.keep_client(arrival, backend)?,
+            ForwardingMode::Nat => self.translate(&arrival, backend)?,
+            ForwardingMode::Dnat => self.keep_client(&arrival, backend)?,
             ForwardingMode::L2Dsr | ForwardingMode::Ipip | ForwardingMode::Gue => nat::Made::NOTHING,
         };
         let steered = Steered {
-            backend: backend_id,
+            id: backend_id,
+            backend,
             hop,
             source: made.source,
         };

@@ -3,7 +3,7 @@
 //! Partial sums are kept unfolded in 64 bits: 2^16 = 1 modulo 65535, so words of any width may be added as
 //! they are, and up to 2^32 of them before a carry could be lost.
 
-use maglane_shared::addr::Addr;
+use maglane_shared::addr::{Addr, Family};
 
 /// A ones' complement sum of 16-bit words, not yet folded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +30,12 @@ impl Sum {
 
     #[inline]
     pub fn u16(self, value: u16) -> Sum {
+        Sum(self.0 + u64::from(value))
+    }
+
+    /// Adds two words.
+    #[inline]
+    pub fn u32(self, value: u32) -> Sum {
         Sum(self.0 + u64::from(value))
     }
 
@@ -62,10 +68,16 @@ impl Sum {
         Sum(self.0 + u64::from(!old) + u64::from(new))
     }
 
-    /// An address changed.
+    /// An address changed; both are of this family.
     #[inline]
-    pub fn replace_addr(self, old: Addr, new: Addr) -> Sum {
-        Sum(self.0 + words(!old.bits()) + words(new.bits()))
+    pub fn replace_addr(self, family: Family, old: Addr, new: Addr) -> Sum {
+        match family {
+            Family::V4 => {
+                let [old, new] = [old, new].map(|addr| u32::from_be_bytes(addr.v4_bytes()));
+                Sum(self.0 + u64::from(!old) + u64::from(new))
+            }
+            Family::V6 => Sum(self.0 + words(!old.bits()) + words(new.bits())),
+        }
     }
 
     /// 0xffff over data that contains its own correct checksum.

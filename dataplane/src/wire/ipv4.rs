@@ -127,7 +127,8 @@ impl<B: BorrowMut<[u8; LEN]>> Ipv4<B> {
             .u16(id)
             .u16(flags)
             .u16(hops);
-        let checksum = sum.addr(header.src).addr(header.dst).checksum();
+        let [src, dst] = [header.src, header.dst].map(|addr| u32::from_be_bytes(addr.v4_bytes()));
+        let checksum = sum.u32(src).u32(dst).checksum();
         let bytes = self.0.borrow_mut();
         set(bytes, 0, join(first, total_len));
         set(bytes, 4, join(id, flags));

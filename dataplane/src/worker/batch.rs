@@ -38,7 +38,9 @@ impl<Q: Queue> Worker<Q> {
             received.drain(..).for_each(|r| queue.release(r.frame));
             return;
         };
-        let mut batch: Batch<'_> = received.iter().map(|_| Prepared::EMPTY).collect();
+        // Filled where it lies: collected, it would be copied.
+        let mut batch = Batch::new();
+        batch.extend(received.iter().map(|_| Prepared::EMPTY));
         let mut bytes = 0;
         received
             .iter()
@@ -54,9 +56,12 @@ impl<Q: Queue> Worker<Q> {
         }
         counters.rx_packets.add(received.len() as u64);
         counters.rx_bytes.add(bytes);
-        batch.iter().take(FLOWS_AHEAD).for_each(|p| forwarder.approach(p));
+        batch
+            .iter_mut()
+            .take(FLOWS_AHEAD)
+            .for_each(|p| forwarder.approach(p));
         for (i, r) in received.drain(..).enumerate() {
-            if let Some(ahead) = batch.get(i + FLOWS_AHEAD) {
+            if let Some(ahead) = batch.get_mut(i + FLOWS_AHEAD) {
                 forwarder.approach(ahead);
             }
             let Received { port, mut frame } = r;

@@ -26,13 +26,14 @@ pub(super) fn encapsulate(
     parsed: &Parsed,
     tunnel: &Tunnel,
 ) -> Result<(), DropReason> {
-    let overhead = super::overhead(TunnelKind::Gue, tunnel.dst.family());
-    outer::wrap(packet, parsed, tunnel, protocol::UDP, overhead)?;
+    let family = tunnel.dst.family();
+    let overhead = super::overhead(TunnelKind::Gue, family);
+    outer::wrap(packet, parsed, tunnel, family, protocol::UDP, overhead)?;
     let (data, l3) = (packet.data_mut(), usize::from(parsed.l3));
     let l4 = l3 + usize::from(overhead) - LEN;
     let len = parsed.ip_len() + LEN as u16;
     let src_port = source_port(tunnel.hash);
-    let checksum = match tunnel.dst.family() {
+    let checksum = match family {
         Family::V4 => None,
         Family::V6 => {
             let inner = data.get(l4 + LEN..).unwrap_or_default();

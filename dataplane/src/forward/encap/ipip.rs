@@ -15,6 +15,8 @@ pub(super) fn encapsulate(
     parsed: &Parsed,
     tunnel: &Tunnel,
 ) -> Result<(), DropReason> {
-    let overhead = super::overhead(TunnelKind::Ipip, tunnel.dst.family());
-    outer::wrap(packet, parsed, tunnel, outer::inner_protocol(parsed), overhead)
+    let family = tunnel.dst.family();
+    let overhead = super::overhead(TunnelKind::Ipip, family);
+    let protocol = outer::inner_protocol(parsed);
+    outer::wrap(packet, parsed, tunnel, family, protocol, overhead)
 }

@@ -61,20 +61,23 @@ pub fn encapsulate(packet: &mut Packet<'_>, parsed: &Parsed, tunnel: &Tunnel) ->
 /// backend's receive-side scaling spreads flows. Never the network's own or its broadcast address.
 #[inline]
 pub fn outer_source((network, prefix_len): (Addr, u8), hash: FlowHash) -> Addr {
-    let host_bits = match network.family() {
-        Family::V4 => 32u32.saturating_sub(u32::from(prefix_len)),
-        Family::V6 => 128u32.saturating_sub(u32::from(prefix_len)),
-    };
-    if host_bits < 2 {
-        return network;
-    }
-    let mask = u128::MAX >> (128 - host_bits);
     // The lower half of the hash: the upper half picked the backend, so all its flows resemble each other there.
-    let host = match host_bits {
-        ..=32 => u128::from(FlowHash(hash.0 << 32).scale((mask - 1) as u32)) + 1,
-        _ => (u128::from(hash.0) & mask).max(1),
-    };
-    Addr::from_bits(network.bits() & !mask | host)
+    let low = FlowHash(hash.0 << 32);
+    match network.family() {
+        Family::V4 if prefix_len < 31 => {
+            let (mask, network) = (u32::MAX >> prefix_len, u32::from_be_bytes(network.v4_bytes()));
+            Addr::from_v4_bytes((network & !mask | (low.scale(mask - 1) + 1)).to_be_bytes())
+        }
+        Family::V6 if prefix_len < 127 => {
+            let mask = u128::MAX >> prefix_len;
+            let host = match u32::try_from(mask) {
+                Ok(mask) => u128::from(low.scale(mask - 1) + 1),
+                Err(_) => (u128::from(hash.0) & mask).max(1),
+            };
+            Addr::from_bits(network.bits() & !mask | host)
+        }
+        Family::V4 | Family::V6 => network,
+    }
 }
 
 /// How a packet exceeds the path's MTU.

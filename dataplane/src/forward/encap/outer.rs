@@ -20,12 +20,14 @@ pub(super) fn inner_protocol(parsed: &Parsed) -> u8 {
     }
 }
 
-/// Inserts `overhead` bytes in front of the inner packet and writes the outer IP header into them.
+/// Inserts `overhead` bytes in front of the inner packet and writes the outer IP header, of family `outer`,
+/// into them.
 #[inline]
 pub(super) fn wrap(
     packet: &mut Packet<'_>,
     parsed: &Parsed,
     tunnel: &Tunnel,
+    outer: Family,
     protocol: u8,
     overhead: u16,
 ) -> Result<(), DropReason> {
@@ -34,8 +36,10 @@ pub(super) fn wrap(
     packet.set_len(usize::from(parsed.end))?;
     packet.insert(l3, overhead)?;
     let data = packet.data_mut();
-    set_ether_type(data, l3, tunnel.dst.family());
-    match tunnel.dst.family() {
+    if parsed.family() != outer {
+        set_ether_type(data, l3, outer);
+    }
+    match outer {
         Family::V4 => {
             let id = outer_id(data, parsed, l3 + overhead);
             write_v4(data, parsed, tunnel, protocol, total, id);
@@ -46,7 +50,6 @@ pub(super) fn wrap(
 }
 
 /// The EtherType, the last two bytes before `l3` behind any VLAN tags, is the outer header's.
-#[inline]
 fn set_ether_type(data: &mut [u8], l3: usize, outer: Family) {
     let ether_type = match outer {
         Family::V4 => ethernet::IPV4,

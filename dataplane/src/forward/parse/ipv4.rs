@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use maglane_shared::addr::Addr;
+use maglane_shared::addr::{Addr, Family};
 use maglane_shared::counters::DropReason;
 
 use super::{Fragment, Parsed, check_fragment, protocol, transport};
@@ -35,6 +35,7 @@ pub(super) fn parse(data: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), D
     parsed.end = end as u16;
     parsed.ttl = header.ttl();
     parsed.traffic_class = header.traffic_class();
+    parsed.family = Family::V4;
     parsed.dont_fragment = header.dont_fragment();
     parsed.fragment = None;
     if header.more_fragments() || header.fragment_offset() != 0 {

@@ -1,6 +1,6 @@
 //! IPv6 and its extension headers (RFC 8200).
 
-use maglane_shared::addr::Addr;
+use maglane_shared::addr::{Addr, Family};
 use maglane_shared::counters::DropReason;
 
 use super::{Fragment, Parsed, check_fragment, protocol, transport};
@@ -31,6 +31,7 @@ pub(super) fn parse(data: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), D
     parsed.end = end as u16;
     parsed.ttl = header.hop_limit();
     parsed.traffic_class = header.traffic_class();
+    parsed.family = Family::V6;
     parsed.dont_fragment = true;
     parsed.fragment = None;
     let protocol = match header.next_header() {
