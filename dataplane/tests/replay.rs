@@ -64,11 +64,18 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
             .map(|(name, bytes)| (name.into(), bytes))
             .collect(),
         "forward" => {
-            let all = frames.iter().flat_map(|(_, bytes)| with_port(bytes)).collect();
+            let all: Vec<u8> = frames.iter().flat_map(|(_, bytes)| with_port(bytes)).collect();
+            // A flow of a service that wants resets, established under one table and met by the other.
+            let goes_on = tcp("203.0.113.7:40000", "192.0.2.10:80", "PA").data(9).bytes();
+            let mut reset = [with_port(&goes_on), with_port(&goes_on), with_port(&goes_on)];
+            reset[2][0] = 4;
             let single = frames
                 .iter()
                 .map(|(name, bytes)| (name.to_string(), with_port(bytes)));
-            single.chain([("everything_in_a_row".into(), all)]).collect()
+            let rows = [("everything_in_a_row", all), ("reset", reset.concat())];
+            single
+                .chain(rows.map(|(name, bytes)| (name.into(), bytes)))
+                .collect()
         }
         "encap_round_trip" => {
             let kinds = (0..4u8).zip(["ipip_v4", "gue_v4", "ipip_v6", "gue_v6"]);

@@ -2,6 +2,7 @@
 //! with the named seeds on every run of the tests.
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use maglane_dataplane::config::Timeouts;
@@ -15,6 +16,7 @@ use maglane_shared::counters::{Counters, DropReason, FlowState};
 use maglane_shared::facts::Facts;
 use maglane_shared::flow::FlowHash;
 use maglane_shared::next_hop::{HopIndex, PortIndex};
+use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
 use maglane_shared::service::{BackendId, ForwardingMode, ServiceId};
 use maglane_shared::tick::Tick;
 
@@ -29,10 +31,10 @@ pub fn any_frame_parses_or_is_refused(data: &[u8]) {
     }
 }
 
-/// Frames in a row, each after its port (one byte) and length (two): one fresh worker, a service in every
-/// mode and family, and every verdict must be sane.
+/// Frames in a row, each after a byte (port, which of two tables, time that passes) and its length (two): one
+/// fresh worker, a service in every mode and family, and every verdict must be sane.
 pub fn any_frames_get_a_sane_verdict(data: &[u8]) {
-    let table = common::table(1, &services());
+    let tables = [services(1), services(2)].map(|services| common::table(1, &services));
     let mut config = common::config();
     config.flow_table_size = 64;
     let counters = Arc::new(Counters::new(64, 64));
@@ -51,7 +53,8 @@ pub fn any_frames_get_a_sane_verdict(data: &[u8]) {
         let mut chunk = [0xa5; 2048];
         chunk[HEADROOM..HEADROOM + len].copy_from_slice(frame);
         let mut packet = Packet::new(&mut chunk, HEADROOM, len).unwrap();
-        let verdict = forwarder.process(&mut packet, PortIndex(port & 3), &table, now);
+        let table = &tables[usize::from(port >> 2 & 1)];
+        let verdict = forwarder.process(&mut packet, PortIndex(port & 3), table, now);
         assert!(packet.start() + packet.len() <= 2048);
         match verdict {
             Verdict::Forward(PortIndex(out)) => {
@@ -76,7 +79,8 @@ fn leaves_well_formed(frame: &[u8]) {
     );
 }
 
-fn services() -> Vec<Service> {
+/// Every second one asks for all there is; the first backends are of this epoch.
+fn services(epoch: u32) -> Vec<Service> {
     let v4 = ["10.0.0.1:80", "10.0.0.2:80"];
     let v6 = ["[2001:db8:a::1]:80"];
     let modes = (10..).zip(ForwardingMode::ALL);
@@ -87,7 +91,26 @@ fn services() -> Vec<Service> {
             Service::new(&format!("[2001:db8::{n}]:80"), protocol, mode, &v6),
         ]
     };
-    modes.flat_map(pair).collect()
+    let mut services: Vec<Service> = modes.flat_map(pair).collect();
+    for (n, service) in services.iter_mut().enumerate() {
+        service.backends[0].3 = epoch;
+        if n % 3 == 0 {
+            service.policy = everything();
+        }
+    }
+    services
+}
+
+fn everything() -> Policy {
+    let ranges = ["203.0.113.0/25", "2001:db8:9::/48"].map(|net| net.parse().unwrap());
+    Policy {
+        sources: Some(SourceRanges::new(ranges)),
+        affinity: AffinityTimeout::from_secs(2),
+        idle: IdleTimeout::from_secs(3),
+        removal: Removal::Reset,
+        mss: NonZeroU16::new(1000),
+        mtu: NonZeroU16::new(1400),
+    }
 }
 
 /// One byte picks the tunnel, the rest is a frame: what is wrapped is the packet, unchanged.
