@@ -64,6 +64,22 @@ impl Failure {
         }
     }
 
+    /// For how long the server asks not to be asked.
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Failure::Unavailable { message: _, after } => after.unwrap_or_default(),
+            Failure::Expired
+            | Failure::NotFound(_)
+            | Failure::Unauthorized(_)
+            | Failure::Forbidden(_)
+            | Failure::Conflict(_)
+            | Failure::Invalid(_)
+            | Failure::Unreachable(_)
+            | Failure::TimedOut(_)
+            | Failure::Garbled(_) => Duration::ZERO,
+        }
+    }
+
     /// What an operator can do about it.
     pub fn remedy(&self, verbs: &str) -> String {
         match self {

@@ -1,6 +1,8 @@
+use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::series::TooFast;
+use super::scribe::{LONGEST_NOTE, cut, event};
+use super::series::{Series, Telling, TooFast};
 use super::*;
 use crate::model::{ClusterId, ObjectKind, ObjectName};
 

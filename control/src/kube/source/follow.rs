@@ -12,30 +12,25 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::body::{Body, Limit};
-use super::fold::{Fold, History, News, Seen};
-use super::wire::{Header, Line, Page, version};
+use super::fold::{Fold, History, News};
+use super::objects::Objects;
+use super::wire::{Page, version};
 use super::{Common, MOST_PROBLEMS, Reporter, What};
-use crate::convert::{Converted, Origin};
 use crate::kube::backoff::{Backoff, spread};
 use crate::kube::failure::Failure;
 use crate::kube::kinds::{Kind, resource};
-use crate::model::{ObjectName, ObjectRef};
-use crate::problem::Problem;
 
-/// Objects read before others may run on this thread.
-const AT_ONCE: usize = 32;
 /// A watch that ends before counts as one that failed.
 const SHORT: Duration = Duration::from_secs(1);
 /// After the time at which the server should have ended a watch.
 const GRACE: Duration = Duration::from_secs(4);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
-const MEND: &str = "correct it; until then its last good state holds";
 
 pub(super) struct Follower {
     common: Arc<Common>,
     kind: &'static Kind,
     path: String,
-    fold: Fold,
+    objects: Objects,
     reporter: Reporter,
     histories: watch::Receiver<u64>,
     backoff: Backoff,
@@ -57,9 +52,9 @@ impl Follower {
             path: resource(kind.kind).everywhere(),
             histories: common.histories.clone(),
             backoff: Backoff::new(FIRST_RETRY, common.settings.retry_cap),
+            objects: Objects::new(common.cluster.clone(), kind, fold),
             common,
             kind,
-            fold,
             reporter,
             absent_since: None,
         }
@@ -86,13 +81,13 @@ impl Follower {
             let page = Page::read(&text)?;
             let at = version(&page.metadata.resource_version);
             if next.is_empty() {
-                self.fold.begin(at, history);
+                self.objects.fold.begin(at, history);
             }
             let mut news = News::default();
-            let all_named = self.take_page(&page, &mut news).await;
+            let all_named = self.objects.take_page(&page, &mut news).await;
             let last = page.metadata.next.is_empty();
             if last && all_named.is_ok() {
-                self.fold.finish(&mut news);
+                self.objects.fold.finish(&mut news);
             }
             self.tell(news).await;
             all_named?;
@@ -120,54 +115,6 @@ impl Follower {
         let client = self.common.access.clients().streams;
         let body = Body::open(&client, request, Limit::within(settings.stall)).await?;
         body.whole(settings.stall).await
-    }
-
-    /// An object without a name could be any of those known: the list then proves no deletion.
-    async fn take_page(&mut self, page: &Page<'_>, news: &mut News) -> Result<(), Failure> {
-        let mut all_named = Ok(());
-        for (at, json) in page.items().enumerate() {
-            if at % AT_ONCE == AT_ONCE - 1 {
-                tokio::task::yield_now().await;
-            }
-            all_named = all_named.and(self.take(json, news).map(drop));
-        }
-        all_named
-    }
-
-    /// Takes an object in; returns its version.
-    fn take(&mut self, json: &str, news: &mut News) -> Result<String, Failure> {
-        let (name, text) = self.identify(json)?;
-        let version = version(&text);
-        if !self.fold.is_current(&name, version) {
-            let seen = self.read(&name, json);
-            self.fold.put(name, version, seen, news);
-        }
-        Ok(text)
-    }
-
-    fn identify(&self, json: &str) -> Result<(ObjectName, String), Failure> {
-        let meta = Header::read(json)?.metadata;
-        let name = ObjectName::of(self.common.cluster.id, &meta.namespace, &meta.name);
-        Ok((name, meta.resource_version.into_owned()))
-    }
-
-    fn read(&self, name: &ObjectName, json: &str) -> Seen {
-        let object = ObjectRef {
-            kind: self.kind.kind,
-            name: name.clone(),
-        };
-        let origin = Origin {
-            object: &object,
-            place: &self.common.cluster.place,
-        };
-        match (self.kind.read)(json, origin) {
-            Ok(Converted::Object(event)) => Seen::Spec(*event),
-            Ok(Converted::LeftAlone(why)) => Seen::LeftAlone(why),
-            Err(misfit) => {
-                let problem = Problem::error(misfit.message, MEND).field(misfit.field);
-                Seen::Broken(problem.at(origin.place).about(object))
-            }
-        }
     }
 
     /// Watches until everything is to be read anew.
@@ -227,28 +174,10 @@ impl Follower {
                 return Ok(Ended::Naturally);
             };
             let mut news = News::default();
-            let taken = self.take_lines(&lines, from, &mut news);
+            let taken = self.objects.take_lines(&lines, from, &mut news);
             self.tell(news).await;
             taken?;
         }
-    }
-
-    fn take_lines(&mut self, lines: &[u8], from: &mut String, news: &mut News) -> Result<(), Failure> {
-        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        for line in lines {
-            let at = match Line::read(line)? {
-                Line::Put(json) => self.take(json, news)?,
-                Line::Deleted(json) => {
-                    let (name, at) = self.identify(json)?;
-                    self.fold.gone(&name, news);
-                    at
-                }
-                Line::Bookmark(at) => at.into_owned(),
-            };
-            self.fold.advance(version(&at));
-            *from = at;
-        }
-        Ok(())
     }
 
     /// The server has no such kind.
@@ -258,13 +187,13 @@ impl Follower {
         if !self
             .kind
             .presence
-            .is_absent(gone_for, settings.absent_after, self.fold.told())
+            .is_absent(gone_for, settings.absent_after, self.objects.fold.told())
         {
             return self.failed(Failure::NotFound(text)).await;
         }
         let mut news = News::default();
-        self.fold.begin(None, History::Another);
-        self.fold.finish(&mut news);
+        self.objects.fold.begin(None, History::Another);
+        self.objects.fold.finish(&mut news);
         self.reporter.well(&self.common.back).await;
         self.tell(news).await;
         sleep(spread(settings.probe_every, fastrand::u32(..))).await;
@@ -272,14 +201,7 @@ impl Follower {
 
     /// Reports, and waits.
     async fn failed(&mut self, failure: Failure) {
-        let mut after = Duration::ZERO;
-        if let Failure::Unavailable {
-            message: _,
-            after: Some(asked),
-        } = &failure
-        {
-            after = *asked;
-        }
+        let after = failure.retry_after();
         if let Failure::Unauthorized(_) = &failure {
             self.common.access.renew().await;
         }
@@ -298,7 +220,7 @@ impl Follower {
 
     async fn tell(&mut self, news: News) {
         if news.problems {
-            let (first, count) = self.fold.problems(MOST_PROBLEMS);
+            let (first, count) = self.objects.fold.problems(MOST_PROBLEMS);
             self.reporter.tell(What::Problems(first, count)).await;
         }
         if !news.is_empty() {

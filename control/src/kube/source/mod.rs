@@ -8,6 +8,7 @@ mod barrier;
 mod body;
 mod fold;
 mod follow;
+mod objects;
 mod probe;
 #[cfg(test)]
 mod tests;
@@ -223,8 +224,8 @@ impl ClusterSource {
                 Opened::No => {}
             },
             What::Problems(first, count) => drop(self.problems.insert(place, (first, count))),
-            What::Failed(failure) => self.trouble.failed(name, failure, self.start.elapsed()),
-            What::Well => self.trouble.well(name),
+            What::Failed(failure) => self.trouble.failed((name, place), failure, self.start.elapsed()),
+            What::Well => self.trouble.well((name, place)),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Its text changes when it has lasted noticeably longer, not with every attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::kube::failure::Failure;
@@ -30,23 +30,26 @@ struct Failing {
 
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    /// By what is being read: the plural of a kind.
-    failing: BTreeMap<&'static str, Failing>,
+    /// By what is being read, the plural of a kind, and by whom: the probe reads one as well.
+    failing: BTreeMap<Reader, Failing>,
     /// The problem as last made, and for which step.
-    told: Option<(usize, Vec<&'static str>, Problem)>,
+    told: Option<(usize, Vec<Reader>, Problem)>,
 }
 
+/// What is read, and the place of who reads it.
+type Reader = (&'static str, usize);
+
 impl Trouble {
-    pub fn failed(&mut self, what: &'static str, failure: Failure, now: Duration) {
-        let failing = self.failing.entry(what).or_insert_with(|| Failing {
+    pub fn failed(&mut self, reader: Reader, failure: Failure, now: Duration) {
+        let failing = self.failing.entry(reader).or_insert_with(|| Failing {
             since: now,
             last: failure.clone(),
         });
         failing.last = failure;
     }
 
-    pub fn well(&mut self, what: &'static str) {
-        self.failing.remove(what);
+    pub fn well(&mut self, reader: Reader) {
+        self.failing.remove(&reader);
     }
 
     /// When [`Trouble::problem`] is to be asked again although nothing was told.
@@ -64,19 +67,19 @@ impl Trouble {
             self.told = None;
             return None;
         };
-        let what: Vec<&'static str> = self
+        let readers: Vec<Reader> = self
             .failing
             .iter()
             .filter(|(_, failing)| now >= failing.since + PATIENCE)
-            .map(|(what, _)| *what)
+            .map(|(reader, _)| *reader)
             .collect();
         let current = self
             .told
             .as_ref()
-            .is_some_and(|(told, of, _)| *told == step && *of == what);
+            .is_some_and(|(told, of, _)| *told == step && *of == readers);
         if !current {
-            let problem = self.describe(step, &what);
-            self.told = problem.map(|problem| (step, what, problem));
+            let problem = self.describe(step, &readers);
+            self.told = problem.map(|problem| (step, readers, problem));
         }
         self.told.as_ref().map(|(_, _, problem)| problem)
     }
@@ -85,13 +88,14 @@ impl Trouble {
         self.failing.values().map(|failing| failing.since).min()
     }
 
-    fn describe(&self, step: usize, what: &[&'static str]) -> Option<Problem> {
-        let oldest = what
+    fn describe(&self, step: usize, readers: &[Reader]) -> Option<Problem> {
+        let oldest = readers
             .iter()
-            .filter_map(|what| self.failing.get(what))
+            .filter_map(|reader| self.failing.get(reader))
             .min_by_key(|failing| failing.since)?;
         let (_, how_long) = STEPS.get(step)?;
-        let list = what.join(", ");
+        let names: BTreeSet<&str> = readers.iter().map(|(what, _)| *what).collect();
+        let list = names.into_iter().collect::<Vec<_>>().join(", ");
         let message = format!(
             "{list} cannot be read {how_long}, everything goes on as last told: {}",
             oldest.last
@@ -112,6 +116,9 @@ fn step(lasted: Duration) -> Option<usize> {
 mod tests {
     use super::*;
 
+    const SERVICES: Reader = ("services", 0);
+    const NODES: Reader = ("nodes", 1);
+
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -123,10 +130,10 @@ mod tests {
     #[test]
     fn what_passes_at_once_is_no_problem() {
         let mut trouble = Trouble::default();
-        trouble.failed("services", refused(), secs(10));
+        trouble.failed(SERVICES, refused(), secs(10));
         assert_eq!(trouble.problem(secs(11)), None);
         assert_eq!(trouble.due(secs(11)), Some(secs(12)));
-        trouble.well("services");
+        trouble.well(SERVICES);
         assert_eq!(trouble.problem(secs(60)), None);
         assert_eq!(trouble.due(secs(60)), None);
     }
@@ -137,8 +144,8 @@ mod tests {
         let mut texts = vec![];
         for second in 0..3600 {
             let failure = Failure::Unreachable(format!("attempt {second}"));
-            trouble.failed("services", failure, secs(second));
-            trouble.failed("nodes", refused(), secs(second));
+            trouble.failed(SERVICES, failure, secs(second));
+            trouble.failed(NODES, refused(), secs(second));
             let problem = trouble.problem(secs(second)).map(|p| p.message.clone());
             if texts.last() != Some(&problem) {
                 texts.push(problem);
@@ -150,10 +157,10 @@ mod tests {
             texts[2].as_ref().unwrap().starts_with("nodes, services"),
             "{texts:#?}"
         );
-        trouble.well("services");
+        trouble.well(SERVICES);
         let problem = trouble.problem(secs(3600)).unwrap();
         assert!(problem.message.starts_with("nodes cannot"), "{problem}");
-        trouble.well("nodes");
+        trouble.well(NODES);
         assert_eq!(trouble.problem(secs(3600)), None);
     }
 
@@ -161,8 +168,26 @@ mod tests {
     fn a_refusal_names_the_rule_that_is_missing() {
         let mut trouble = Trouble::default();
         let failure = Failure::Forbidden("403 no".to_owned());
-        trouble.failed("nodes", failure, secs(0));
+        trouble.failed(NODES, failure, secs(0));
         let problem = trouble.problem(secs(5)).unwrap();
         assert!(problem.remedy.contains("get, list and watch nodes"), "{problem}");
+    }
+
+    #[test]
+    fn two_who_read_the_same_are_told_as_one_and_stand_for_themselves() {
+        let mut trouble = Trouble::default();
+        trouble.failed(NODES, refused(), secs(0));
+        trouble.failed(("nodes", 7), refused(), secs(0));
+        assert!(
+            trouble
+                .problem(secs(5))
+                .unwrap()
+                .message
+                .starts_with("nodes cannot")
+        );
+        trouble.well(NODES);
+        assert!(trouble.problem(secs(5)).is_some());
+        trouble.well(("nodes", 7));
+        assert_eq!(trouble.problem(secs(5)), None);
     }
 }

@@ -5,6 +5,7 @@
 //! [`Problem`] that names the rival (FAILURES K8). What is wanted when the right to write ends is dropped:
 //! whoever puts it must put it again when the right is back.
 
+mod problems;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -117,14 +118,13 @@ impl Writer {
         self.queue.counts
     }
 
-    /// What became of writes, never nothing. May be dropped while it waits: nothing is lost.
+    /// What became of writes; nothing when only [`Writer::problems`] has changed. May be dropped while it waits:
+    /// nothing is lost.
     pub async fn next(&mut self) -> Vec<Outcome> {
         loop {
             self.begin();
-            let wake = self
-                .queue
-                .ready_at()
-                .map_or(Instant::now() + TIDY_EVERY, |at| self.start + at);
+            let tidy = Instant::now() + TIDY_EVERY;
+            let wake = self.queue.ready_at().map_or(tidy, |at| tidy.min(self.start + at));
             tokio::select! {
                 Some(done) = self.calls.next() => {
                     let outcomes = self.end(done);
@@ -132,7 +132,9 @@ impl Writer {
                         return outcomes;
                     }
                 }
-                () = sleep_until(wake) => self.queue.forget(self.start.elapsed()),
+                () = sleep_until(wake) => if self.queue.forget(self.start.elapsed()) {
+                    return vec![];
+                },
                 () = self.holder.changed() => {}
             }
         }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Counts, Outcome, Ownership, StatusWrite};
+use super::{Counts, Outcome, Ownership, StatusWrite, problems};
 use crate::kube::backoff::{Backoff, spread};
 use crate::kube::bucket::Bucket;
 use crate::kube::failure::Failure;
-use crate::kube::kinds::resource;
 use crate::model::{ObjectKind, ObjectRef};
 use crate::problem::Problem;
 
@@ -129,7 +128,7 @@ impl Queue {
             ownership,
         });
         if quarrel {
-            self.problems.insert(object.clone(), undone(&object));
+            self.problems.insert(object.clone(), problems::undone(&object));
         }
         self.schedule(&object, now);
     }
@@ -226,9 +225,7 @@ impl Queue {
     /// Asking again is no use; another body may be right.
     fn invalid(&mut self, object: ObjectRef, text: &str) -> Outcome {
         self.counts.refused += 1;
-        let message = format!("its status was refused: {text}");
-        let remedy = "apply the CRDs of this version (deploy/crds); else report it as a bug";
-        let problem = Problem::error(message, remedy).about(object.clone());
+        let problem = problems::refused(&object, text);
         self.problems.insert(object.clone(), problem);
         Outcome::Refused(object)
     }
@@ -245,7 +242,8 @@ impl Queue {
         if !quarrel {
             return None;
         }
-        self.problems.insert(object.clone(), contested(&object, text));
+        self.problems
+            .insert(object.clone(), problems::contested(&object, text));
         Some(Outcome::Contested(object))
     }
 
@@ -253,26 +251,12 @@ impl Queue {
         self.counts.failures += 1;
         let kind = attempt.object.kind;
         if let Failure::Forbidden(_) = failure {
-            let plural = resource(kind).plural;
-            let remedy = failure.remedy(&format!("patch {plural}/status"));
-            let message = format!("the status of {plural} cannot be written: {failure}");
-            self.forbidden.insert(kind, Problem::error(message, remedy));
+            self.forbidden.insert(kind, problems::forbidden(kind, failure));
         }
         let entry = self.entries.get_mut(&attempt.object)?;
         let wait = entry.retry.next(random);
-        let asked = match failure {
-            Failure::Unavailable { message: _, after } => after.map(|after| after + spread(after, random)),
-            Failure::Expired
-            | Failure::NotFound(_)
-            | Failure::Unauthorized(_)
-            | Failure::Forbidden(_)
-            | Failure::Conflict(_)
-            | Failure::Invalid(_)
-            | Failure::Unreachable(_)
-            | Failure::TimedOut(_)
-            | Failure::Garbled(_) => None,
-        };
-        entry.not_before = now + asked.unwrap_or_default().max(wait);
+        let asked = spread(failure.retry_after(), random) + failure.retry_after();
+        entry.not_before = now + asked.max(wait);
         self.retry(attempt);
         None
     }
@@ -306,48 +290,21 @@ impl Queue {
         }
     }
 
-    /// Frees what has been quiet for long.
-    pub fn forget(&mut self, now: Duration) {
+    /// Frees what has been quiet for long; says whether a problem went with it.
+    pub fn forget(&mut self, now: Duration) -> bool {
         if now < self.tidied + TIDY_EVERY {
-            return;
+            return false;
         }
         self.tidied = now;
-        let quiet =
-            |entry: &Entry| entry.wanted.is_none() && !entry.in_flight && now >= entry.touched + FORGET;
+        let before = self.problems.len();
         let problems = &mut self.problems;
         self.entries.retain(|object, entry| {
-            let keep = !quiet(entry);
+            let keep = entry.wanted.is_some() || entry.in_flight || now < entry.touched + FORGET;
             if !keep {
                 problems.remove(object);
             }
             keep
         });
+        self.problems.len() != before
     }
-}
-
-fn contested(object: &ObjectRef, text: &str) -> Problem {
-    let rivals = rivals(text);
-    let message = match rivals.is_empty() {
-        true => format!("somebody else owns what we write into its status: {text}"),
-        false => format!("its status is also written by {}", rivals.join(" and ")),
-    };
-    quarrel(object, message)
-}
-
-fn undone(object: &ObjectRef) -> Problem {
-    quarrel(object, "somebody undoes what we write into its status".to_owned())
-}
-
-fn quarrel(object: &ObjectRef, message: String) -> Problem {
-    let remedy = "stop one of the two writers; until then we write at most once a minute";
-    Problem::error(message, remedy).about(object.clone())
-}
-
-/// `conflict with "NAME" using v1: .status...`, once a manager.
-fn rivals(text: &str) -> Vec<&str> {
-    let parts = text.split("with \"").skip(1);
-    let mut names: Vec<&str> = parts.filter_map(|part| part.split('"').next()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }
