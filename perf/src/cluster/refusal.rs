@@ -165,16 +165,23 @@ impl Refusal {
     }
 
     pub fn status(&self) -> Value {
-        json!({
+        let mut status = json!({
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
-            "details": self.details,
             "code": self.code,
-        })
+        });
+        if self
+            .details
+            .as_object()
+            .is_some_and(|details| !details.is_empty())
+        {
+            status["details"] = self.details.clone();
+        }
+        status
     }
 
     pub fn response(&self) -> Response<Body> {

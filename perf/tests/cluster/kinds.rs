@@ -80,6 +80,8 @@ fn services_of_two_families_get_two_addresses(stage: &Stage<'_>) {
     assert!(text(&second["spec"]["clusterIP"]).contains(':'), "{second}");
     let headless = json!({ "type": "ClusterIP", "clusterIP": "None" });
     let headless = create_service(stage, "headless", &headless);
+    let gone = good(stage.client().delete(&stage.core("services/second")));
+    assert_eq!(gone["kind"], "Service", "its last words are the answer");
     assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
 }
 

@@ -133,8 +133,13 @@ impl Write<'_> {
             }
             return Ok(marked);
         }
-        self.end_life(state, old);
-        Ok(gone)
+        let last = self.end_life(state, old);
+        // Of the kinds served here only Services answer with themselves.
+        Ok(if self.resource.kind == "Service" {
+            last
+        } else {
+            gone
+        })
     }
 
     fn create_by_apply(self, state: &mut State, config: Value) -> Result<Written, Refusal> {
