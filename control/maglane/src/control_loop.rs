@@ -89,6 +89,9 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
             _ = look.tick() => control.look(),
         }
     }
+    if let Some(state) = control.state.take() {
+        state.finish(control.controller.store());
+    }
     control.kubernetes.stop().await;
     Ok(())
 }

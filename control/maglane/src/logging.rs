@@ -14,8 +14,9 @@ pub fn install(log: &LogArgs) -> Result<(), SettingsError> {
         let remedy = "write error, warn, info, debug or trace, or a list as maglane=debug,hyper=warn";
         SettingsError::new("--log-level", &log.log_level, problem, remedy)
     };
-    let filter =
-        EnvFilter::try_new(&log.log_level).map_err(|error| refused(format!("is no filter ({error})")))?;
+    // It logs each failed request; ours is one problem a cluster. Whoever names it in the filter gets it back.
+    let filter = EnvFilter::try_new(format!("kube_client=off,{}", log.log_level))
+        .map_err(|error| refused(format!("is no filter ({error})")))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

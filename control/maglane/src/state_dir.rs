@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -61,6 +61,7 @@ fn newest_first(dir: &Path) -> Vec<PathBuf> {
 #[derive(Debug)]
 pub struct StateWriter {
     stores: SyncSender<Store>,
+    thread: JoinHandle<()>,
     /// [`Store::revision`] of the last one sent, and when.
     revision: u64,
     sent: Option<Instant>,
@@ -69,12 +70,13 @@ pub struct StateWriter {
 impl StateWriter {
     pub fn start(dir: PathBuf) -> Result<StateWriter> {
         let (stores, queue) = sync_channel(1);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || write_all(&dir, &queue))
             .context("starting the thread that writes --state-dir")?;
         Ok(StateWriter {
             stores,
+            thread,
             revision: 0,
             sent: None,
         })
@@ -93,6 +95,18 @@ impl StateWriter {
             // The disk is slow, or the thread is gone; it has said why.
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
+    }
+}
+
+impl StateWriter {
+    /// Writes what is not yet written; waits for the disk.
+    pub fn finish(self, store: &Store) {
+        if store.revision() != self.revision {
+            // A thread that is gone has said why.
+            let _ = self.stores.send(store.clone());
+        }
+        drop(self.stores);
+        let _ = self.thread.join();
     }
 }
 

@@ -328,7 +328,7 @@ fn kubernetes_a_node_forwards_after_a_restart_with_the_api_server_down() {
     let vips = world.wait_served();
     let state = world.stage.folder.path().join("state");
     let saved = |name: &str| std::fs::read_to_string(state.join(name)).unwrap_or_default();
-    let address = vips[0].to_string();
+    let address = format!("\"Valid\":[\"{}\"", vips[0]);
     world.until("the state on disk", || {
         ["state-a", "state-b"]
             .iter()
