@@ -1,6 +1,6 @@
 //! How the pools are used, once everything is given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use maglane_shared::addr::{Addr, Family};
 
@@ -25,28 +25,28 @@ impl Run<'_> {
                 },
             )
         });
-        let had: BTreeSet<Addr> = self
-            .claims
-            .iter()
-            .flat_map(|claim| &claim.slots)
-            .map(|slot| slot.addr)
-            .collect();
-        let occupied = self.occupancy.addresses().map(|addr| match had.contains(&addr) {
-            true => (
-                addr,
-                Taken {
-                    assigned: 1,
-                    ..Taken::default()
-                },
-            ),
-            false => (
-                addr,
-                Taken {
-                    blocked: 1,
-                    ..Taken::default()
-                },
-            ),
-        });
+        let slots = self.claims.iter().flat_map(|claim| &claim.slots);
+        let mut had: Vec<Addr> = slots.map(|slot| slot.addr).collect();
+        had.sort_unstable();
+        let occupied = self
+            .occupancy
+            .addresses()
+            .map(|addr| match had.binary_search(&addr).is_ok() {
+                true => (
+                    addr,
+                    Taken {
+                        assigned: 1,
+                        ..Taken::default()
+                    },
+                ),
+                false => (
+                    addr,
+                    Taken {
+                        blocked: 1,
+                        ..Taken::default()
+                    },
+                ),
+            });
         for (addr, one) in occupied.chain(reserved) {
             for pool in self.world.pools_of(addr) {
                 taken[pool.0][addr.family() as usize].add(one);

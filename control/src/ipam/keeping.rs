@@ -106,8 +106,8 @@ impl<'a> Run<'a> {
     /// The Service that `addr` is kept for, unless that is `ix` or is there to share it.
     pub fn kept_from(&self, ix: RequestIx, addr: Addr) -> Option<&'a ObjectName> {
         let service = &self.keeping.by_addr.get(&addr)?.service;
-        let there = |holder: &RequestIx| self.request(*holder).name == *service;
-        let open = self.request(ix).name == *service || self.occupancy.holders(addr).iter().any(there);
+        let there = |holder: RequestIx| self.request(holder).name == *service;
+        let open = there(ix) || self.occupancy.holders(addr).any(there);
         (!open).then_some(service)
     }
 
@@ -148,12 +148,9 @@ impl<'a> Run<'a> {
 
     fn held_by_another(&self, reservation: &Reservation, addr: Addr) -> Option<ReservationProblem> {
         let keeper = self.keeping.by_addr.get(&addr)?;
-        let holders = self.occupancy.holders(addr);
-        let own = |holder: &&RequestIx| self.request(**holder).name == reservation.service;
-        let ours = holders
-            .first()
-            .filter(|_| !holders.iter().any(|holder| own(&holder)))
-            .copied();
+        let own = |holder: RequestIx| self.request(holder).name == reservation.service;
+        let ours = self.occupancy.holders(addr).next();
+        let ours = ours.filter(|_| !self.occupancy.holders(addr).any(own));
         let other = ours.or(self.occupancy.blocked(addr));
         other
             .filter(|_| keeper.name == reservation.name)

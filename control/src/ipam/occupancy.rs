@@ -1,6 +1,7 @@
 //! Who is on which address. The only place that decides whether one more Service may join: this is what
 //! "never one address twice" hangs on.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use maglane_shared::addr::Addr;
@@ -9,11 +10,12 @@ use super::RequestIx;
 use super::request::Request;
 use crate::model::PortProtocol;
 
-/// The Services on one address.
-#[derive(Debug, Default)]
+/// The Services on one address. Most have one; only those that may be shared say more.
+#[derive(Debug)]
 struct Tenancy<'a> {
-    holders: Vec<RequestIx>,
-    /// One of each kind that shares alike: whoever may share with these may share with all.
+    first: RequestIx,
+    more: Vec<RequestIx>,
+    /// One of each kind that shares alike, beside the first: whoever may share with these may share with all.
     kinds: Vec<RequestIx>,
     ports: BTreeSet<&'a (PortProtocol, u16)>,
 }
@@ -81,8 +83,9 @@ impl<'a> Occupancy<'a> {
         self.tenancies.keys().chain(blocked).copied()
     }
 
-    pub fn holders(&self, addr: Addr) -> &[RequestIx] {
-        self.tenancies.get(&addr).map_or(&[], |tenancy| &tenancy.holders)
+    pub fn holders(&self, addr: Addr) -> impl Iterator<Item = RequestIx> {
+        let tenancy = self.tenancies.get(&addr).into_iter();
+        tenancy.flat_map(|tenancy| [tenancy.first].into_iter().chain(tenancy.more.iter().copied()))
     }
 
     /// Whether `ix` may not be on `addr` beside those of our class who are there.
@@ -90,7 +93,7 @@ impl<'a> Occupancy<'a> {
         let tenancy = self.tenancies.get(&addr)?;
         let request = self.requests[ix.0];
         let key = |request: &'a Request| request.sharing.as_ref().map(|sharing| &sharing.key);
-        for kind in &tenancy.kinds {
+        for kind in [tenancy.first].iter().chain(&tenancy.kinds) {
             let other = self.requests[kind.0];
             if key(request).is_none() || key(request) != key(other) {
                 return Some(Taken::Alone(*kind));
@@ -100,7 +103,7 @@ impl<'a> Occupancy<'a> {
             }
         }
         let clash = request.ports.iter().any(|port| tenancy.ports.contains(port));
-        clash.then(|| Taken::Incompatible(tenancy.holders[0]))
+        clash.then_some(Taken::Incompatible(tenancy.first))
     }
 
     /// The addresses under the key of `ix` that it could perhaps share, in order.
@@ -125,23 +128,31 @@ impl<'a> Occupancy<'a> {
     /// Call only when [`Self::refusal`] has nothing to say.
     pub fn join(&mut self, addr: Addr, ix: RequestIx) {
         let request = self.requests[ix.0];
-        let tenancy = self.tenancies.entry(addr).or_default();
-        let known = tenancy
-            .kinds
-            .iter()
-            .any(|kind| self.requests[kind.0].shares_alike(request));
-        if !known {
-            tenancy.kinds.push(ix);
-        }
-        tenancy.holders.push(ix);
+        let tenancy = match self.tenancies.entry(addr) {
+            Entry::Vacant(place) => place.insert(Tenancy {
+                first: ix,
+                more: vec![],
+                kinds: vec![],
+                ports: BTreeSet::new(),
+            }),
+            Entry::Occupied(tenancy) => {
+                let tenancy = tenancy.into_mut();
+                let alike = |kind: &RequestIx| self.requests[kind.0].shares_alike(request);
+                let known = alike(&tenancy.first) || tenancy.kinds.iter().any(alike);
+                if !known {
+                    tenancy.kinds.push(ix);
+                }
+                tenancy.more.push(ix);
+                tenancy
+            }
+        };
+        let Some(sharing) = &request.sharing else {
+            return;
+        };
+        self.by_key.entry(&sharing.key).or_default().insert(addr);
         for port in &request.ports {
             tenancy.ports.insert(port);
-        }
-        if let Some(sharing) = &request.sharing {
-            self.by_key.entry(&sharing.key).or_default().insert(addr);
-            for port in &request.ports {
-                *self.ports_by_key.entry((&sharing.key, port)).or_default() += 1;
-            }
+            *self.ports_by_key.entry((&sharing.key, port)).or_default() += 1;
         }
     }
 }
