@@ -5,7 +5,7 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::{
     Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader,
 };
-use maglane_dataplane::wire::checksum::Sum;
+use maglane_dataplane::wire::checksum::{Sum, one_hop_less};
 use maglane_dataplane::wire::ethernet::Ethernet;
 use maglane_dataplane::wire::icmp::Icmp;
 use maglane_dataplane::wire::ipv4::{Header, Ipv4};
@@ -166,6 +166,12 @@ proptest! {
     #[test]
     fn the_whole_checksum(data in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert_eq!(Sum::default().bytes(&data).checksum(), full(&data));
+    }
+
+    #[test]
+    fn one_hop_less_is_an_update_like_any_other(old: u16) {
+        let change = Sum::default().replace_u16(0x100, 0);
+        prop_assert_eq!(one_hop_less(old), change.update(old));
     }
 
     #[test]

@@ -27,10 +27,7 @@ use crate::returns::ReturnSlot;
 
 pub use state::Segment;
 pub use tags::WAYS;
-use tags::{Tags, VACANT};
-
-/// Buckets whose tags share a cache line; together they are nearly never full before the table is.
-const NEIGHBORS: usize = 4;
+use tags::{NEIGHBORS, TagLine, Tags, VACANT};
 
 /// A flow's identity inside one table; protocol, VIP and port are the service's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,12 +68,6 @@ pub struct FlowEntry {
 }
 
 const _: () = assert!(size_of::<FlowEntry>() == 64);
-
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-struct TagLine([Tags; NEIGHBORS]);
-
-const _: () = assert!(size_of::<TagLine>() == 64);
 
 /// Where an entry lies; valid until the next insert or sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,19 +130,6 @@ impl FlowTable {
     /// where the flow is, as far as its tag tells.
     #[inline]
     pub fn approach(&self, hash: FlowHash) -> Option<FlowIndex> {
-        let home = self.home(hash);
-        let ways = self.tags(home).equal(tag_of(hash));
-        if ways == 0 {
-            return self.approach_from_home(hash);
-        }
-        let at = home * WAYS + ways.trailing_zeros() as usize;
-        maglane_xsk::prefetch_ref(&self.entries[at]);
-        Some(FlowIndex(at as u32))
-    }
-
-    /// For the few that do not live at home, and newcomers.
-    #[inline(never)]
-    fn approach_from_home(&self, hash: FlowHash) -> Option<FlowIndex> {
         let guess = self.way(hash, tag_of(hash));
         if let Some(at) = guess.or_else(|| self.way(hash, VACANT)) {
             maglane_xsk::prefetch_ref(&self.entries[at]);
@@ -169,8 +147,11 @@ impl FlowTable {
     }
 
     pub fn find(&self, hash: FlowHash, id: &FlowId) -> Option<FlowIndex> {
-        let tag = tag_of(hash);
-        for bucket in self.reach(hash) {
+        let (home, tag) = (self.home(hash), tag_of(hash));
+        if !self.tags[home / NEIGHBORS].any(tag) {
+            return None;
+        }
+        self.reach(hash).find_map(|bucket| {
             let mut ways = self.tags(bucket).equal(tag);
             while ways != 0 {
                 let at = bucket * WAYS + ways.trailing_zeros() as usize;
@@ -179,8 +160,8 @@ impl FlowTable {
                 }
                 ways &= ways - 1;
             }
-        }
-        None
+            None
+        })
     }
 
     #[inline]
@@ -323,24 +304,38 @@ impl FlowTable {
         (0..NEIGHBORS).map(move |step| home ^ step)
     }
 
-    /// The first entry in reach whose tag is this one.
+    /// The first entry in reach whose tag is this one: mostly at home.
     #[inline]
     fn way(&self, hash: FlowHash, tag: u16) -> Option<usize> {
-        self.reach(hash).find_map(|bucket| {
-            let ways = self.tags(bucket).equal(tag);
-            (ways != 0).then(|| bucket * WAYS + ways.trailing_zeros() as usize)
+        let home = self.home(hash);
+        match self.tags(home).equal(tag) {
+            0 => self.way_beside(home, tag),
+            ways => Some(home * WAYS + ways.trailing_zeros() as usize),
+        }
+    }
+
+    #[inline(never)]
+    fn way_beside(&self, home: usize, tag: u16) -> Option<usize> {
+        if !self.tags[home / NEIGHBORS].any(tag) {
+            return None;
+        }
+        (1..NEIGHBORS).find_map(|step| {
+            let ways = self.tags(home ^ step).equal(tag);
+            (ways != 0).then(|| (home ^ step) * WAYS + ways.trailing_zeros() as usize)
         })
     }
 
     #[inline]
     fn tags(&self, bucket: usize) -> Tags {
-        self.tags[bucket / NEIGHBORS].0[bucket % NEIGHBORS]
+        self.tags[bucket / NEIGHBORS].bucket(bucket)
     }
 
     #[inline]
     fn set_tag(&mut self, at: usize, tag: u16) {
         let bucket = at / WAYS;
-        self.tags[bucket / NEIGHBORS].0[bucket % NEIGHBORS].set(at % WAYS, tag);
+        self.tags[bucket / NEIGHBORS]
+            .bucket_mut(bucket)
+            .set(at % WAYS, tag);
     }
 }
 

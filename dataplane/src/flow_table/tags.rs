@@ -3,6 +3,9 @@
 /// Entries of a bucket.
 pub const WAYS: usize = 8;
 
+/// Buckets whose tags share a cache line; together they are nearly never full before the table is.
+pub(super) const NEIGHBORS: usize = 4;
+
 /// No entry has this tag.
 pub(super) const VACANT: u16 = 0;
 
@@ -38,6 +41,34 @@ impl Tags {
     }
 }
 
+/// The tags of neighbouring buckets.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+pub(super) struct TagLine([Tags; NEIGHBORS]);
+
+const _: () = assert!(size_of::<TagLine>() == 64);
+
+impl TagLine {
+    /// A bucket by its number among all.
+    #[inline]
+    pub(super) fn bucket(&self, bucket: usize) -> Tags {
+        self.0[bucket % NEIGHBORS]
+    }
+
+    #[inline]
+    pub(super) fn bucket_mut(&mut self, bucket: usize) -> &mut Tags {
+        &mut self.0[bucket % NEIGHBORS]
+    }
+
+    /// Is this tag anywhere in the line? Without a branch before the end.
+    #[inline]
+    pub(super) fn any(&self, tag: u16) -> bool {
+        let wanted = u64::from(tag) * ONES;
+        let words = self.0.iter().flat_map(|tags| tags.0);
+        words.fold(0, |found, word| found | zero_lanes(word ^ wanted)) != 0
+    }
+}
+
 /// The top bit of every lane that is zero: adding carries into it from any bit below, and never beyond.
 #[inline]
 fn zero_lanes(word: u64) -> u64 {
@@ -64,6 +95,12 @@ mod tests {
             prop_assert!((0..WAYS).all(|way| held.get(way) == tags[way]));
             let ways = (0..WAYS).filter(|&way| tags[way] == wanted).map(|way| 1 << way).sum::<u32>();
             prop_assert_eq!(held.equal(wanted), ways);
+            for place in 0..NEIGHBORS {
+                let mut line = TagLine::default();
+                *line.bucket_mut(4 * 7 + place) = held;
+                prop_assert_eq!(line.bucket(place).equal(wanted), ways);
+                prop_assert_eq!(line.any(wanted), ways != 0 || wanted == 0);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //! One forwarder a worker. It never allocates after [`Forwarder::new`], blocks, reads a clock or logs. Every
 //! `Drop` is counted here under its reason; frames are counted by the worker.
 
+mod account;
 mod answer;
 mod deliver;
 mod depart;
@@ -180,9 +181,9 @@ impl Forwarder {
             .min(SWEEP_BUCKETS);
         let gone = |entry: &_| {
             counters.flow_expirations.add(1);
-            select::end(counters, returns, entry);
+            account::end(counters, returns, entry);
         };
-        flows.sweep(due as usize, now, |entry| select::refresh(returns, entry), gone);
+        flows.sweep(due as usize, now, |entry| account::refresh(returns, entry), gone);
         let due = (self.affinities.places() as u64 * elapsed)
             .div_ceil(AFFINITY_SWEEP)
             .min(SWEEP_BUCKETS);

@@ -9,7 +9,7 @@ use maglane_shared::counters::DropReason;
 
 use super::parse::{Parsed, Transport};
 use crate::packet::Packet;
-use crate::wire::checksum::Sum;
+use crate::wire::checksum::{self, Sum};
 use crate::wire::icmp::Icmp;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
@@ -144,10 +144,8 @@ pub fn decrement_ttl(packet: &mut Packet<'_>, parsed: &Parsed) -> Result<(), Dro
     match parsed.family() {
         Family::V4 => {
             if let Some(mut header) = Ipv4::at_mut(data, l3) {
-                // The TTL is the upper half of its 16-bit word.
-                let change = Sum::default().replace_u16(0x100, 0);
                 header.set_ttl(parsed.ttl - 1);
-                header.set_checksum(change.update(header.checksum()));
+                header.set_checksum(checksum::one_hop_less(header.checksum()));
             }
         }
         Family::V6 => {

@@ -99,6 +99,14 @@ impl Sum {
     }
 }
 
+/// An IPv4 header's checksum after its TTL, the upper half of a word, went down by one: [`Sum::update`] with
+/// one carry to add instead of two.
+#[inline]
+pub fn one_hop_less(old: u16) -> u16 {
+    let sum = u32::from(!old) + u32::from(!0x100u16);
+    !((sum & 0xffff) as u16 + (sum >> 16) as u16)
+}
+
 /// The four 32-bit words, added without loss.
 #[inline]
 fn words(bits: u128) -> u64 {
