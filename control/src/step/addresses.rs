@@ -261,11 +261,8 @@ fn request(
         addr: *addr,
         pool: None,
     });
+    // Twice is no harm: the allocator merges them and learns the pool from whichever knows it.
     let more: Vec<Held> = given.chain(remembered).collect();
-    for held in more {
-        if request.held.iter().all(|known| known.addr != held.addr) {
-            request.held.push(held);
-        }
-    }
+    request.held.extend(more);
     Some(request)
 }
