@@ -1,5 +1,6 @@
 //! Persistent HTTP flows: each remembers the backend of its first answer and counts every break.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -126,7 +127,8 @@ async fn flow(shared: Arc<Shared>, index: usize) {
 }
 
 async fn open(shared: &Shared, index: usize) -> Result<Connection, Failure> {
-    let _permit = shared.connecting.acquire().await.map_err(|_| Failure::Connect)?;
+    let permit = shared.connecting.acquire().await;
+    let _permit = permit.map_err(|_| Failure::Connect(ErrorKind::Interrupted))?;
     Connection::open(&shared.settings.target, index).await
 }
 

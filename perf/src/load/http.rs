@@ -1,5 +1,6 @@
 //! The least HTTP/1.1 client that can keep a connection: one request at a time, answers with a length.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -32,7 +33,7 @@ impl Connection {
     /// # Errors
     /// [`Failure::Connect`] when refused, reset or not answered in time.
     pub async fn open(target: &Target, index: usize) -> Result<Self, Failure> {
-        let socket = socket(target, index).map_err(|_| Failure::Connect)?;
+        let socket = socket(target, index).map_err(|error| Failure::Connect(error.kind()))?;
         let connecting = socket.connect(target.address);
         match timeout(target.timeout, connecting).await {
             Ok(Ok(stream)) => Ok(Self {
@@ -40,7 +41,8 @@ impl Connection {
                 buffer: vec![0; MAX_HEAD],
                 limit: target.timeout,
             }),
-            Ok(Err(_)) | Err(_) => Err(Failure::Connect),
+            Ok(Err(error)) => Err(Failure::Connect(error.kind())),
+            Err(_) => Err(Failure::Connect(ErrorKind::TimedOut)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 /// Why a request got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    Connect,
+    /// What the kernel said, or `TimedOut` when it said nothing in time.
+    Connect(ErrorKind),
     Reset,
     Timeout,
     /// An answer that is not HTTP, or not 200.
@@ -43,6 +45,8 @@ pub struct Report {
     pub resets: u64,
     pub timeouts: u64,
     pub garbled: u64,
+    /// The failed connects by the kernel's word for it.
+    pub connect_errors: BTreeMap<String, u64>,
     /// Answers by another backend than the flow's own: on one connection, or for UDP on one socket.
     pub mismatches: u64,
     /// Flows that broke and came back to another backend.
@@ -85,6 +89,9 @@ impl fmt::Display for Report {
             self.latency_p50_us,
             self.latency_p99_us
         )?;
+        for (error, count) in &self.connect_errors {
+            write!(f, " connect: {error} {count};")?;
+        }
         for (name, b) in &self.backends {
             write!(f, " {name}: {} flows {} answers", b.flows, b.answers)?;
         }
@@ -184,7 +191,10 @@ impl Tally {
     pub fn failed(&mut self, failure: Failure, backend: Option<&str>) {
         self.report.failures += 1;
         match failure {
-            Failure::Connect => self.report.connect_failures += 1,
+            Failure::Connect(error) => {
+                self.report.connect_failures += 1;
+                *self.report.connect_errors.entry(error.to_string()).or_default() += 1;
+            }
             Failure::Reset => self.report.resets += 1,
             Failure::Timeout => self.report.timeouts += 1,
             Failure::Garbled => self.report.garbled += 1,
@@ -249,7 +259,7 @@ mod tests {
     fn failures_are_the_sum_of_their_kinds() {
         let mut tally = Tally::new(3);
         for failure in [
-            Failure::Connect,
+            Failure::Connect(ErrorKind::ConnectionRefused),
             Failure::Reset,
             Failure::Timeout,
             Failure::Garbled,
@@ -258,6 +268,7 @@ mod tests {
         }
         let report = tally.report(Duration::from_secs(1));
         assert_eq!(report.failures, 4);
+        assert!(report.to_string().contains("connect: connection refused 1;"));
         assert_eq!(
             report.connect_failures + report.resets + report.timeouts + report.garbled,
             report.failures

@@ -73,9 +73,12 @@ async fn flow(
     let with = |change: &mut dyn FnMut(&mut Tally)| {
         change(&mut tally.lock().unwrap_or_else(PoisonError::into_inner));
     };
-    let Ok(socket) = open(&settings.target, index).await else {
-        with(&mut |tally| tally.failed(Failure::Connect, None));
-        return;
+    let socket = match open(&settings.target, index).await {
+        Ok(socket) => socket,
+        Err(error) => {
+            with(&mut |tally| tally.failed(Failure::Connect(error.kind()), None));
+            return;
+        }
     };
     with(&mut Tally::established);
     let mut owner: Option<String> = None;
