@@ -29,6 +29,7 @@ pub mod migrate;
 pub mod model;
 pub mod netlink;
 pub mod plan;
+pub mod preview;
 pub mod problem;
 pub mod record;
 pub mod routes;

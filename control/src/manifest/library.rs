@@ -12,8 +12,8 @@ use crate::convert::{self, Converted, Misfit, Origin};
 use crate::crd::{AddressPool, AddressReservation};
 use crate::event::{Event, Source};
 use crate::model::{
-    EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, PoolSpec, ReservationSpec,
-    ServiceSpec,
+    ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, PoolSpec,
+    ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 
@@ -61,6 +61,8 @@ struct File {
 /// All files of the directory.
 #[derive(Debug, Default)]
 pub struct Library {
+    /// Whose objects they are taken for.
+    cluster: ClusterId,
     files: BTreeMap<String, File>,
     /// What the controller was told.
     told: BTreeMap<ObjectRef, Object>,
@@ -70,11 +72,19 @@ pub struct Library {
 }
 
 impl Library {
+    /// As if the objects were in this cluster; the default takes them for what they are, manifests.
+    pub fn of(cluster: ClusterId) -> Library {
+        Library {
+            cluster,
+            ..Library::default()
+        }
+    }
+
     /// The file's new content.
     pub fn put(&mut self, name: &str, bytes: &[u8]) {
         let outcomes = documents(name, bytes)
             .into_iter()
-            .map(|document| outcome(name, document));
+            .map(|document| outcome(self.cluster, name, document));
         let before = self.files.remove(name).unwrap_or_default();
         let mut file = File::default();
         let mut keep = Keep::Named(BTreeSet::new());
@@ -232,7 +242,7 @@ struct HeaderMetadata {
 
 const MEND: &str = "correct it; until then its last good state holds";
 
-fn outcome(file: &str, document: Document) -> Outcome {
+fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
     let Document { place, text, content } = document;
     let place = if place.is_empty() {
         file.to_owned()
@@ -305,7 +315,7 @@ fn outcome(file: &str, document: Document) -> Outcome {
     };
     let object = ObjectRef {
         kind,
-        name: ObjectName::new(namespace, &header.metadata.name),
+        name: ObjectName::of(cluster, namespace, &header.metadata.name),
     };
     let origin = Origin {
         object: &object,

@@ -112,25 +112,7 @@ impl Addresses {
         outcome: &mut Outcome,
     ) {
         let before = self.allocations.remove(&cluster).unwrap_or_default();
-        let own = store.services().filter(|service| service.name.cluster == cluster);
-        let requests: Vec<Request> = own
-            .filter_map(|service| request(service, settings, &before, store))
-            .collect();
-        let namespaces: BTreeMap<Box<str>, Labels> = store
-            .namespaces()
-            .filter(|namespace| namespace.name.cluster == cluster)
-            .map(|namespace| (namespace.name.name.clone(), namespace.labels.clone()))
-            .collect();
-        let pools = store.pools().filter(|pool| pool.name.cluster == cluster);
-        let reservations = store.reservations().map(|spec| &spec.reservation);
-        let after = ipam::allocate(&Snapshot {
-            pools: pools.map(|spec| &spec.pool).collect(),
-            reservations: reservations
-                .filter(|reservation| reservation.name.cluster == cluster)
-                .collect(),
-            namespaces: &namespaces,
-            requests: requests.iter().collect(),
-        });
+        let (requests, after) = allocation(cluster, store, settings, &before);
         for request in requests.iter().filter(|request| request.class == Class::Ours) {
             let Some(answer) = after.services.get(&request.name) else {
                 continue;
@@ -227,6 +209,35 @@ fn object(name: &ObjectName) -> ObjectRef {
         kind: ObjectKind::Service,
         name: name.clone(),
     }
+}
+
+/// What the Services of a cluster ask for, and what they get. `before` is the last such answer.
+pub(crate) fn allocation(
+    cluster: ClusterId,
+    store: &Store,
+    settings: &PlanSettings,
+    before: &Allocation,
+) -> (Vec<Request>, Allocation) {
+    let own = store.services().filter(|service| service.name.cluster == cluster);
+    let requests: Vec<Request> = own
+        .filter_map(|service| request(service, settings, before, store))
+        .collect();
+    let namespaces: BTreeMap<Box<str>, Labels> = store
+        .namespaces()
+        .filter(|namespace| namespace.name.cluster == cluster)
+        .map(|namespace| (namespace.name.name.clone(), namespace.labels.clone()))
+        .collect();
+    let pools = store.pools().filter(|pool| pool.name.cluster == cluster);
+    let reservations = store.reservations().map(|spec| &spec.reservation);
+    let after = ipam::allocate(&Snapshot {
+        pools: pools.map(|spec| &spec.pool).collect(),
+        reservations: reservations
+            .filter(|reservation| reservation.name.cluster == cluster)
+            .collect(),
+        namespaces: &namespaces,
+        requests: requests.iter().collect(),
+    });
+    (requests, after)
 }
 
 /// A Service's request, with everything it has been given.

@@ -34,6 +34,7 @@ use crate::status::Gates;
 use crate::store::Store;
 
 use addresses::Addresses;
+pub(crate) use addresses::allocation;
 use floor::Floor;
 use problems::Complaints;
 use removals::Removals;
