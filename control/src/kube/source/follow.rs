@@ -25,6 +25,8 @@ const SHORT: Duration = Duration::from_secs(1);
 /// After the time at which the server should have ended a watch.
 const GRACE: Duration = Duration::from_secs(4);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// The longest wait that a server may ask for, in longest waits of our own.
+const MOST_ASKED: u32 = 5;
 
 pub(super) struct Follower {
     common: Arc<Common>,
@@ -214,7 +216,10 @@ impl Follower {
     /// As long as the server asks, within bounds, and no shorter than the back-off.
     async fn pause(&mut self, asked: Duration) {
         let wait = self.backoff.next(fastrand::u32(..));
-        let asked = spread(asked.min(self.common.settings.retry_cap), fastrand::u32(..));
+        let asked = spread(
+            asked.min(self.common.settings.retry_cap * MOST_ASKED),
+            fastrand::u32(..),
+        );
         sleep(wait.max(asked)).await;
     }
 
