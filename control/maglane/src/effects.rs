@@ -52,6 +52,8 @@ impl Books {
 pub struct Followup {
     /// What they caused.
     pub events: Vec<Event>,
+    /// The table that was handed to the workers.
+    pub published: Option<Generation>,
     pub neighbors: Vec<NeighborRef>,
     pub writes: Vec<StatusWrite>,
     pub told: Vec<UserEvent>,
@@ -71,6 +73,7 @@ pub fn perform(
                 let table = controller.table();
                 books.adopt(controller, &table);
                 engine.publish(&table);
+                follow.published = Some(generation);
                 let services = table.services.entries().len();
                 tracing::debug!(generation = generation.0, services, "published");
             }

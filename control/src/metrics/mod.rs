@@ -8,6 +8,7 @@ mod meter;
 mod served;
 #[cfg(test)]
 pub(crate) mod tests;
+mod updates;
 mod workers;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use prometheus_client::registry::Registry;
 use crate::catalog::Catalog;
 
 pub use meter::{Meter, Totals};
+pub use updates::{Pending, UpdateTimes};
 
 /// Of the text that [`render`] makes.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -29,6 +31,7 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 pub struct Scrape {
     pub catalog: Arc<Catalog>,
     pub meter: Arc<Meter>,
+    pub updates: Arc<UpdateTimes>,
     /// By number.
     pub workers: Vec<WorkerFigures>,
     pub interfaces: Vec<InterfaceFigures>,

@@ -60,6 +60,7 @@ fn scrape(catalog: Arc<Catalog>, meter: Meter, workers: &[Arc<Counters>]) -> Scr
     Scrape {
         catalog,
         meter: Arc::new(meter),
+        updates: Arc::default(),
         workers: workers.iter().map(figures).collect(),
         interfaces: vec![interface],
         version: "1.2.3",

@@ -60,8 +60,19 @@ pub struct Surroundings<'s> {
     /// Addresses of this node.
     pub local: &'s BTreeSet<Addr>,
     pub nodes: &'s [&'s NodeSpec],
-    /// Do the other clusters' endpoints count? Only for a Service with a failover threshold.
-    pub failed_over: bool,
+    pub others: Others,
+}
+
+/// How far the other clusters' endpoints count for a Service with a failover threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// Not at all, and never have.
+    #[default]
+    Away,
+    /// They take new flows.
+    Joined,
+    /// They keep the flows they have.
+    Leaving,
 }
 
 impl Surroundings<'_> {
@@ -151,7 +162,7 @@ pub fn plan(store: &Store, settings: &PlanSettings, local: &BTreeSet<Addr>) -> P
     let surroundings = Surroundings {
         local,
         nodes: &nodes,
-        failed_over: false,
+        others: Others::default(),
     };
     let here = store
         .services()
@@ -240,10 +251,17 @@ fn slices<'p>(
         .global
         .get()
         .is_some_and(|global| global.failover_threshold.is_some());
-    if !tiered || around.failed_over {
+    let share = match around.others {
+        _ if !tiered => Some(1),
+        Others::Away => None,
+        Others::Joined => Some(1),
+        Others::Leaving => Some(0),
+    };
+    if let Some(share) = share {
         for sibling in store.siblings(service) {
             let theirs = store.slices_of(&sibling.name).into_iter();
-            slices.extend(theirs.map(|slice| (slice, weight(sibling.name.cluster))));
+            let weight = weight(sibling.name.cluster) * share;
+            slices.extend(theirs.map(|slice| (slice, weight)));
         }
     }
     slices

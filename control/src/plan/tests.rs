@@ -31,7 +31,7 @@ fn alone(
     let around = Surroundings {
         local: &local.iter().map(|a| addr(a)).collect(),
         nodes: &[],
-        failed_over: false,
+        others: Others::Away,
     };
     plan_service(service, &store, settings, around)
 }
@@ -550,7 +550,7 @@ fn zone_hints_count_when_every_ready_endpoint_has_one_and_one_is_for_this_zone()
         let around = Surroundings {
             local: &BTreeSet::new(),
             nodes: &[&node],
-            failed_over: false,
+            others: Others::Away,
         };
         let plan = plan_service(&service("web", "192.0.2.1").build(), &store, &settings, around);
         assert_eq!(backends(&plan.ports[0]), want);
@@ -589,7 +589,7 @@ fn nodes_are_backends_on_the_node_port_and_local_wants_a_ready_endpoint_there() 
         let around = Surroundings {
             local: &BTreeSet::new(),
             nodes: &nodes.iter().collect::<Vec<_>>(),
-            failed_over: false,
+            others: Others::Away,
         };
         let plan = plan_service(&spec, &store, &PlanSettings::default(), around);
         backends(&plan.ports[0])
@@ -631,18 +631,19 @@ fn a_global_service_has_the_endpoints_of_all_clusters_weighed() {
     let _ = store.apply_slice(slice_of(1, "web-1", "web", vec![endpoint("10.0.0.1")]));
     let _ = store.apply_slice(slice_of(2, "web-1", "web", vec![endpoint("10.2.0.1")]));
     let _ = store.apply_slice(slice_of(3, "web-1", "web", vec![endpoint("10.3.0.1")]));
-    for (threshold, failed_over, want) in [
-        (None, false, "10.0.0.1:80=1 10.2.0.1:80=3"),
-        (Some(1), false, "10.0.0.1:80=1"),
-        (Some(1), true, "10.0.0.1:80=1 10.2.0.1:80=3"),
+    for (threshold, others, want) in [
+        (None, Others::Away, "10.0.0.1:80=1 10.2.0.1:80=3"),
+        (Some(1), Others::Away, "10.0.0.1:80=1"),
+        (Some(1), Others::Joined, "10.0.0.1:80=1 10.2.0.1:80=3"),
+        (Some(1), Others::Leaving, "10.0.0.1:80=1 10.2.0.1:80=0"),
     ] {
         let around = Surroundings {
             local: &BTreeSet::new(),
             nodes: &[],
-            failed_over,
+            others,
         };
         let plan = plan_service(&spec(1, threshold), &store, &settings, around);
-        assert_eq!(backends(&plan.ports[0]), want, "{threshold:?} {failed_over}");
+        assert_eq!(backends(&plan.ports[0]), want, "{threshold:?} {others:?}");
         assert_eq!(plan.ready_here, 1);
     }
 }

@@ -414,21 +414,16 @@ impl Controller {
                 before.iter().for_each(|before| self.floor.forget(before));
                 continue;
             };
-            let around = |failed_over| Surroundings {
+            let around = |others| Surroundings {
                 local: self.routes.local(),
                 nodes: &nodes,
-                failed_over,
+                others,
             };
-            let plan =
-                |failed_over| plan_service(service, &self.store, &self.settings.plan, around(failed_over));
-            let held = self.tiers.failed_over(&name);
+            let plan = |others| plan_service(service, &self.store, &self.settings.plan, around(others));
+            let held = self.tiers.others(&name);
             let first = plan(held);
-            let failed_over = self.tiers.settle(service, first.ready_here, now);
-            let plan = if failed_over == held {
-                first
-            } else {
-                plan(failed_over)
-            };
+            let others = self.tiers.settle(service, first.ready_here, now);
+            let plan = if others == held { first } else { plan(others) };
             let plan = self.floor.hold(plan, before.as_ref(), now);
             let plan = match &before {
                 Some(before) => plan.sharing(before),

@@ -130,7 +130,7 @@ fn kubernetes_an_api_server_in_trouble_changes_nothing() {
         world.stage.check(world.cluster.heal());
         let answers = load.now().answers - before;
         // In step again: a change arrives.
-        world.endpoints(&[1, 2, 3]);
+        world.ready(&[true, true, true, false]);
         let took = world.until("resynced", || world.active() == 3);
         world.endpoints(&[1, 2, 3, 4]);
         world.until("resynced", || world.active() == 4);
@@ -226,7 +226,7 @@ fn kubernetes_a_global_service_spreads_over_two_clusters_and_fails_over() {
         format!("connects --target {target} --count 10000000 --rate 200 --concurrency 8 --timeout 5000");
     let load = Running::start(&world.stage, "c2", &line);
     load.wait(&world.stage, "load", |report| report.answers > 100);
-    world.endpoints(&[]);
+    world.ready(&[false, false]);
     let names = |report: &maglane_perf::load::Report| report.backends.len();
     load.wait(&world.stage, "answers of the other cluster", |report| {
         names(report) == 4

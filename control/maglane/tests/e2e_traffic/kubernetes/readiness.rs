@@ -2,20 +2,12 @@
 
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
-
 use super::World;
 use crate::clients::Running;
 use crate::stage::{may_run, say};
 
 const FLOWS: usize = 2000;
 const TOGGLES: usize = 100;
-
-/// Which of the four backends are ready.
-fn states(ready: [bool; 4]) -> Vec<Value> {
-    let state = |ready: &bool| json!({ "ready": ready, "serving": true, "terminating": false });
-    ready.iter().map(state).collect()
-}
 
 #[test]
 fn kubernetes_readiness_toggled_a_hundred_times_resets_no_flow() {
@@ -32,7 +24,7 @@ fn kubernetes_readiness_toggled_a_hundred_times_resets_no_flow() {
         let mut ready = [true; 4];
         // Each in its turn, every other time back again.
         ready[toggle / 2 % 4] = toggle % 2 == 1;
-        world.endpoints_as(world.client(), &[1, 2, 3, 4], &states(ready));
+        world.ready(&ready);
         let active = ready.iter().filter(|ready| **ready).count() as u64;
         world.until("the readiness in the table", || world.active() == active);
     }

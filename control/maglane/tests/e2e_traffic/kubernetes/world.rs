@@ -119,8 +119,18 @@ impl World {
         self.endpoints_as(client, backends, &ready);
     }
 
+    /// As many backends, ready or draining.
+    pub fn ready(&self, ready: &[bool]) {
+        let conditions: Vec<Value> = ready
+            .iter()
+            .map(|ready| json!({ "ready": ready, "serving": true, "terminating": false }))
+            .collect();
+        let backends: Vec<u8> = (1..).take(ready.len()).collect();
+        self.endpoints_as(self.client(), &backends, &conditions);
+    }
+
     /// With these conditions.
-    pub fn endpoints_as(&self, client: &Client, backends: &[u8], conditions: &[Value]) {
+    fn endpoints_as(&self, client: &Client, backends: &[u8], conditions: &[Value]) {
         for (at, family) in ["IPv4", "IPv6"].into_iter().enumerate() {
             let addresses = backends.iter().map(|n| plan::backend(*n).both()[at].to_string());
             let endpoints: Vec<Value> = addresses
