@@ -9,11 +9,11 @@ use maglane_shared::service::{BackendId, BackendState, ServiceId};
 
 use super::{
     BackendRow, DEFAULT_FLOWS, DropRow, FlowFilter, FlowReport, FlowRow, InterfaceRow, ServiceRow, SourceRow,
-    StatusReport, WorkerRow,
+    StatusReport, UpdateRow, WorkerRow,
 };
 use crate::catalog::Catalog;
 use crate::compile::CompiledPort;
-use crate::metrics::{InterfaceFigures, Meter, WorkerFigures};
+use crate::metrics::{InterfaceFigures, Meter, UpdateTimes, WorkerFigures};
 use crate::plan::PlannedBackend;
 use crate::problem::Problem;
 
@@ -23,6 +23,7 @@ pub struct Status<'s> {
     pub catalog: &'s Catalog,
     pub workers: &'s [WorkerFigures],
     pub interfaces: &'s [InterfaceFigures],
+    pub updates: &'s UpdateTimes,
     pub version: &'s str,
     pub uptime: Duration,
 }
@@ -32,6 +33,7 @@ pub fn status(of: Status<'_>) -> StatusReport {
         catalog,
         workers,
         interfaces,
+        updates,
         version,
         uptime,
     } = of;
@@ -47,6 +49,11 @@ pub fn status(of: Status<'_>) -> StatusReport {
         services: catalog.ports.len(),
         backends: catalog.backends().count(),
         steered_vips: catalog.steered.len(),
+        table_updates: updates
+            .counts()
+            .into_iter()
+            .map(|(within_us, count)| UpdateRow { within_us, count })
+            .collect(),
         sources: catalog
             .sources
             .iter()

@@ -28,11 +28,19 @@ impl UpdateTimes {
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Upper bound in seconds and count of each bucket.
-    pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+    /// Upper bound in microseconds and count of each bucket; `u64::MAX` is the last bound.
+    pub fn counts(&self) -> Vec<(u64, u64)> {
         let counts = self.buckets.iter().map(|count| count.load(Ordering::Relaxed));
-        bounds.zip(counts).collect()
+        BOUNDS.into_iter().chain([u64::MAX]).zip(counts).collect()
+    }
+
+    /// The same in seconds.
+    pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
+        let seconds = |us| if us == u64::MAX { f64::MAX } else { us as f64 / 1e6 };
+        self.counts()
+            .into_iter()
+            .map(|(us, count)| (seconds(us), count))
+            .collect()
     }
 
     pub(super) fn sum(&self) -> f64 {

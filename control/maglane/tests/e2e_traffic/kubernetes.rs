@@ -6,6 +6,8 @@
 mod allocator;
 #[path = "kubernetes/readiness.rs"]
 mod readiness;
+#[path = "kubernetes/scale.rs"]
+mod scale;
 #[path = "kubernetes/world.rs"]
 mod world;
 
