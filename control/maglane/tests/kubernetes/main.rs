@@ -3,6 +3,7 @@
 //!
 //! Nothing here waits by sleeping: each change is awaited with a deadline.
 
+mod crds;
 mod deploy;
 mod trouble;
 mod world;
