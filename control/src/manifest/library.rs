@@ -8,12 +8,12 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Deserialize;
 
 use super::document::{Document, documents, typed};
-use crate::convert::{self, Converted, Misfit, Origin};
+use crate::convert::{self, Converted, Misfit, Origin, ServiceImport};
 use crate::crd::{AddressPool, AddressReservation};
 use crate::event::{Event, Source};
 use crate::model::{
-    ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, PoolSpec,
-    ReservationSpec, ServiceSpec,
+    ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef,
+    PoolSpec, ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 
@@ -25,6 +25,7 @@ enum Object {
     Namespace(Box<NamespaceSpec>),
     Pool(Box<PoolSpec>),
     Reservation(Box<ReservationSpec>),
+    Import(Box<ImportSpec>),
 }
 
 impl Object {
@@ -36,6 +37,7 @@ impl Object {
             Object::Namespace(spec) => Event::NamespaceApplied(spec),
             Object::Pool(spec) => Event::PoolApplied(spec),
             Object::Reservation(spec) => Event::ReservationApplied(spec),
+            Object::Import(spec) => Event::ImportApplied(spec),
         }
     }
 }
@@ -210,6 +212,7 @@ fn deleted(reference: &ObjectRef) -> Event {
         ObjectKind::Namespace => Event::NamespaceDeleted(reference.name.clone()),
         ObjectKind::AddressPool => Event::PoolDeleted(reference.name.clone()),
         ObjectKind::AddressReservation => Event::ReservationDeleted(reference.name.clone()),
+        ObjectKind::ServiceImport => Event::ImportDeleted(reference.name.clone()),
     }
 }
 
@@ -282,6 +285,9 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
         ("v1", "Namespace") => ObjectKind::Namespace,
         ("maglane.io/v1alpha1", "AddressPool") => ObjectKind::AddressPool,
         ("maglane.io/v1alpha1", "AddressReservation") => ObjectKind::AddressReservation,
+        ("multicluster.x-k8s.io/v1alpha1" | "multicluster.x-k8s.io/v1beta1", "ServiceImport") => {
+            ObjectKind::ServiceImport
+        }
         ("", _) | (_, "") => {
             let message = "has no apiVersion or no kind, so it is no Kubernetes object".to_owned();
             return broken(
@@ -305,7 +311,10 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
         );
     }
     let namespace = match kind {
-        ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::AddressReservation => header
+        ObjectKind::Service
+        | ObjectKind::EndpointSlice
+        | ObjectKind::AddressReservation
+        | ObjectKind::ServiceImport => header
             .metadata
             .namespace
             .as_deref()
@@ -340,6 +349,9 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
         ObjectKind::AddressReservation => typed::<AddressReservation>(value, text.as_ref())
             .and_then(|reservation| convert::reservation(reservation, origin))
             .map(|converted| good(&object, converted, Object::Reservation)),
+        ObjectKind::ServiceImport => typed::<ServiceImport>(value, text.as_ref())
+            .and_then(|import| convert::import(import, origin))
+            .map(|converted| good(&object, converted, Object::Import)),
     };
     converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
 }
@@ -354,7 +366,7 @@ fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) ->
 fn other_kind(version: &str, kind: &str) -> Problem {
     let message = format!(
         "{kind} ({version}) is ignored: only Service, Node, Namespace (v1), EndpointSlice (discovery.k8s.io/v1), \
-         AddressPool and AddressReservation (maglane.io/v1alpha1) count"
+         AddressPool and AddressReservation (maglane.io/v1alpha1), ServiceImport (multicluster.x-k8s.io) count"
     );
     Problem::note(message, "nothing, or move it elsewhere")
 }
