@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::document::{Document, documents, typed};
 use crate::convert::{self, Converted, Misfit, Origin, ServiceImport};
@@ -330,30 +331,35 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
         object: &object,
         place: &place,
     };
-    let converted = match kind {
-        ObjectKind::Service => typed::<Service>(value, text.as_ref())
+    read(value, text.as_ref(), origin).unwrap_or_else(|misfit| broken(Some(object.clone()), misfit))
+}
+
+/// By its kind.
+fn read(value: Value, text: Option<&(String, u64)>, origin: Origin<'_>) -> Result<Outcome, Misfit> {
+    let object = origin.object;
+    match object.kind {
+        ObjectKind::Service => typed::<Service>(value, text)
             .and_then(|service| convert::service(service, origin))
-            .map(|converted| good(&object, converted, Object::Service)),
-        ObjectKind::EndpointSlice => typed::<EndpointSlice>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Service)),
+        ObjectKind::EndpointSlice => typed::<EndpointSlice>(value, text)
             .and_then(|slice| convert::slice(slice, origin))
-            .map(|converted| good(&object, converted, Object::Slice)),
-        ObjectKind::Node => typed::<Node>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Slice)),
+        ObjectKind::Node => typed::<Node>(value, text)
             .and_then(|node| convert::node(node, origin))
-            .map(|converted| good(&object, converted, Object::Node)),
-        ObjectKind::Namespace => typed::<Namespace>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Node)),
+        ObjectKind::Namespace => typed::<Namespace>(value, text)
             .and_then(|namespace| convert::namespace(namespace, origin))
-            .map(|converted| good(&object, converted, Object::Namespace)),
-        ObjectKind::AddressPool => typed::<AddressPool>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Namespace)),
+        ObjectKind::AddressPool => typed::<AddressPool>(value, text)
             .and_then(|pool| convert::pool(pool, origin))
-            .map(|converted| good(&object, converted, Object::Pool)),
-        ObjectKind::AddressReservation => typed::<AddressReservation>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Pool)),
+        ObjectKind::AddressReservation => typed::<AddressReservation>(value, text)
             .and_then(|reservation| convert::reservation(reservation, origin))
-            .map(|converted| good(&object, converted, Object::Reservation)),
-        ObjectKind::ServiceImport => typed::<ServiceImport>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Reservation)),
+        ObjectKind::ServiceImport => typed::<ServiceImport>(value, text)
             .and_then(|import| convert::import(import, origin))
-            .map(|converted| good(&object, converted, Object::Import)),
-    };
-    converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
+            .map(|converted| good(object, converted, Object::Import)),
+    }
 }
 
 fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) -> Object) -> Outcome {

@@ -1,7 +1,8 @@
 //! What users read on their objects: addresses and conditions of Services, counts of pools, Events. Pure.
 //!
-//! One condition a gate: [`SETTINGS_VALID`], [`ADDRESS_ALLOCATED`], [`BACKENDS_USABLE`], [`PROGRAMMED`]. Their messages hold nothing
-//! that changes by itself, so that a cluster at rest is written to never, and a change once.
+//! One condition a gate: [`SETTINGS_VALID`], [`ADDRESS_ALLOCATED`], [`BACKENDS_USABLE`], [`PROGRAMMED`]. Their
+//! messages hold nothing that changes by itself, so that a cluster at rest is written to never, and a change once;
+//! nor anything about the one who writes, lest another one has to write all anew when it takes over.
 
 mod book;
 mod events;
