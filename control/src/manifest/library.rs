@@ -311,7 +311,20 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
             },
         );
     }
-    let namespace = match kind {
+    let object = ObjectRef {
+        kind,
+        name: ObjectName::of(cluster, namespace(kind, &header), &header.metadata.name),
+    };
+    let origin = Origin {
+        object: &object,
+        place: &place,
+    };
+    read(value, text.as_ref(), origin).unwrap_or_else(|misfit| broken(Some(object.clone()), misfit))
+}
+
+/// The namespace an object of the kind is in.
+fn namespace(kind: ObjectKind, header: &Header) -> &str {
+    match kind {
         ObjectKind::Service
         | ObjectKind::EndpointSlice
         | ObjectKind::AddressReservation
@@ -322,16 +335,7 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
             .filter(|n| !n.is_empty())
             .unwrap_or("default"),
         ObjectKind::Node | ObjectKind::Namespace | ObjectKind::AddressPool => "",
-    };
-    let object = ObjectRef {
-        kind,
-        name: ObjectName::of(cluster, namespace, &header.metadata.name),
-    };
-    let origin = Origin {
-        object: &object,
-        place: &place,
-    };
-    read(value, text.as_ref(), origin).unwrap_or_else(|misfit| broken(Some(object.clone()), misfit))
+    }
 }
 
 /// By its kind.
