@@ -690,7 +690,8 @@ fn an_import_makes_a_service_global_as_the_annotation_does() {
     let import = crate::model::ImportSpec {
         name: own.name.clone(),
     };
-    assert_eq!(store.apply_import(import.clone()), [own.name.clone()]);
+    let touched = [own.name.clone()];
+    assert_eq!(store.apply_import(import.clone()), touched);
     assert_eq!(store.apply_import(import), [], "no news");
     assert_eq!(planned(&own, &store), "10.0.0.1:80=1 10.2.0.1:80=1");
     let weighed = ServiceSpec {
@@ -701,6 +702,6 @@ fn an_import_makes_a_service_global_as_the_annotation_does() {
         ..own.clone()
     };
     assert_eq!(planned(&weighed, &store), "10.0.0.1:80=1 10.2.0.1:80=3");
-    assert_eq!(store.delete_import(&own.name), [own.name.clone()]);
+    assert_eq!(store.delete_import(&own.name), touched);
     assert_eq!(planned(&own, &store), "10.0.0.1:80=1");
 }
