@@ -7,6 +7,7 @@ use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
+use crate::health::{HealthAnswer, ProbeTarget};
 use crate::problem::Problem;
 use crate::status::{StatusWrite, UserEvent};
 
@@ -19,6 +20,10 @@ pub enum Effect {
     Steer(SteerPlan),
     /// Put these questions to the kernel ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
+    /// Ask these health check node ports and nobody else, again and again; verdicts are [`crate::event::Event::NodeHealth`].
+    Probe(BTreeSet<ProbeTarget>),
+    /// Answer on these ports of this node and no others, by port.
+    AnswerHealth(BTreeMap<u16, HealthAnswer>),
     /// Write these to the own cluster, as long as this process may.
     WriteStatus(Vec<StatusWrite>),
     /// Show these to users.

@@ -7,8 +7,10 @@ use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
+use crate::health::{ProbeTarget, Verdict};
 use crate::model::{
-    ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec, ServiceSpec,
+    ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec,
+    ServiceSpec,
 };
 use crate::problem::Problem;
 use crate::routes::{Link, Neighbor, Route};
@@ -22,6 +24,8 @@ pub enum Source {
     Cluster(ClusterId),
     /// Not a source of objects: what stands in the way of status writes.
     Status,
+    /// Likewise: health check node ports of this node that cannot be answered on.
+    HealthPorts,
 }
 
 impl fmt::Display for Source {
@@ -30,6 +34,7 @@ impl fmt::Display for Source {
             Source::Manifests => f.write_str("manifests"),
             Source::Kernel => f.write_str("kernel"),
             Source::Status => f.write_str("status"),
+            Source::HealthPorts => f.write_str("health-ports"),
             Source::Cluster(ClusterId::OWN) => f.write_str("kubernetes"),
             Source::Cluster(ClusterId(number)) => write!(f, "cluster-{number}"),
         }
@@ -51,6 +56,8 @@ pub enum Event {
     PoolDeleted(ObjectName),
     ReservationApplied(Box<ReservationSpec>),
     ReservationDeleted(ObjectName),
+    ImportApplied(Box<ImportSpec>),
+    ImportDeleted(ObjectName),
     /// What a Service of a manifest was given, as remembered.
     Granted {
         service: ObjectName,
@@ -83,6 +90,11 @@ pub enum Event {
         #[serde(with = "port_index")]
         port: PortIndex,
         addr: Addr,
+    },
+    /// A node's health check node port ([`crate::effect::Effect::Probe`]) answers well, or no more.
+    NodeHealth {
+        target: ProbeTarget,
+        verdict: Verdict,
     },
     /// The generation that a worker runs. Told again when it has not changed: harmless.
     WorkerGeneration {

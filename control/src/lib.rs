@@ -21,6 +21,7 @@ pub mod crd;
 pub mod effect;
 pub mod error;
 pub mod event;
+pub mod health;
 pub mod ipam;
 pub mod kube;
 pub mod manifest;

@@ -85,6 +85,7 @@ pub enum ObjectKind {
     Namespace,
     AddressPool,
     AddressReservation,
+    ServiceImport,
 }
 
 impl fmt::Display for ObjectKind {
@@ -96,6 +97,7 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Namespace => "Namespace",
             ObjectKind::AddressPool => "AddressPool",
             ObjectKind::AddressReservation => "AddressReservation",
+            ObjectKind::ServiceImport => "ServiceImport",
         })
     }
 }
@@ -134,6 +136,10 @@ impl<T> Setting<T> {
             Setting::Valid(value) => Some(value),
             Setting::Invalid { last_good, .. } => last_good.as_ref(),
         }
+    }
+
+    fn is_unset(&self) -> bool {
+        matches!(self, Setting::Unset)
     }
 
     pub fn problem(&self) -> Option<&Problem> {
@@ -267,6 +273,9 @@ pub struct ServiceSpec {
     /// Bytes of an IP packet towards a backend.
     pub mtu: Setting<u16>,
     pub global: Setting<GlobalSpec>,
+    /// What holds where it is no annotation but a ServiceImport that makes it global.
+    #[serde(default, skip_serializing_if = "Setting::is_unset")]
+    pub imported: Setting<GlobalSpec>,
     /// Of type LoadBalancer, in the own cluster or a manifest: what it asks the allocator for.
     pub request: Option<Box<Request>>,
     /// Of its status what is ours to write; where there is a request.
@@ -291,6 +300,12 @@ pub struct Observed {
 pub struct NamespaceSpec {
     pub name: ObjectName,
     pub labels: Labels,
+}
+
+/// A ServiceImport of type ClusterSetIP (KEP-1645): the Service of its name is global.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportSpec {
+    pub name: ObjectName,
 }
 
 /// An AddressPool.
@@ -335,6 +350,7 @@ impl ServiceSpec {
             mss: self.mss.after(&before.mss),
             mtu: self.mtu.after(&before.mtu),
             global: self.global.after(&before.global),
+            imported: self.imported.after(&before.imported),
             ..self
         }
     }
@@ -353,6 +369,7 @@ impl ServiceSpec {
             self.mss.problem(),
             self.mtu.problem(),
             self.global.problem(),
+            self.imported.problem(),
         ];
         settings.into_iter().flatten()
     }
@@ -403,6 +420,9 @@ pub struct NodeSpec {
     pub addresses: Vec<Addr>,
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<Box<str>>,
+    /// `spec.podCIDRs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pod_ranges: Vec<IpNet>,
     /// Condition Ready is True, and no label takes it out of load balancing.
     pub usable: bool,
 }

@@ -47,6 +47,7 @@ pub fn service(service: &str, vips: &str) -> ServiceBuilder {
         mss: Setting::Unset,
         mtu: Setting::Unset,
         global: Setting::Unset,
+        imported: Setting::Unset,
         request: None,
         observed: None,
         problems: vec![],

@@ -14,6 +14,7 @@ use maglane_control::compile::CompileSettings;
 use maglane_control::effect::{Effect, PortSpan};
 use maglane_control::error::ControlError;
 use maglane_control::event::{Event, Source};
+use maglane_control::health::{Prober, Timing};
 use maglane_control::manifest::ManifestSource;
 use maglane_control::metrics::Pending;
 use maglane_control::model::ClusterId;
@@ -27,7 +28,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::effects::{self, Books};
+use crate::effects::{self, Books, Followup};
+use crate::health_ports::HealthPorts;
 use crate::kubernetes::Kubernetes;
 use crate::run::{Kept, Shared};
 use crate::settings::KubernetesSettings;
@@ -49,6 +51,8 @@ struct Loop {
     controller: Controller,
     netlink: Netlink,
     kubernetes: Kubernetes,
+    prober: Prober,
+    health_ports: HealthPorts,
     books: Books,
     /// By worker, as last told to the controller.
     seen: Vec<Generation>,
@@ -94,6 +98,8 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
             events = told(&mut manifests), if control.synced.contains(&Source::Kernel) => control.step(events),
             events = control.kubernetes.next(), if control.synced.contains(&Source::Kernel) => control.step(events),
             events = control.netlink.next() => control.kernel(events)?,
+            events = control.prober.next() => control.step(events),
+            events = control.health_ports.next() => control.step(events),
             Some(question) = asked.recv() => control.answer(question),
             () = sleep_until(looked + pause) => {
                 looked = Instant::now();
@@ -144,6 +150,8 @@ impl Loop {
             controller: Controller::new(settings, resume),
             netlink: Netlink::open()?,
             kubernetes,
+            prober: Prober::new(Timing::default()),
+            health_ports: HealthPorts::new(Arc::clone(&shared.health)),
             books: Books::new(&shared.engine, meter),
             seen: vec![Generation(0); shared.engine.watches.len()],
             synced: BTreeSet::new(),
@@ -187,14 +195,25 @@ impl Loop {
                 .published
                 .into_iter()
                 .for_each(|generation| self.pending.published(generation, heard));
-            self.netlink.resolve(&follow.neighbors);
-            self.kubernetes.write(follow.writes);
-            self.kubernetes.tell(follow.told);
-            events = follow.events;
+            events = self.follow(follow);
         }
         if self.controller.all_synced() {
             self.shared.health.synced(self.controller.table().generation);
         }
+    }
+
+    /// Hands on what others must do; what is left are events.
+    fn follow(&mut self, follow: Followup) -> Vec<Event> {
+        self.netlink.resolve(&follow.neighbors);
+        self.kubernetes.write(follow.writes);
+        self.kubernetes.tell(follow.told);
+        if let Some(targets) = follow.probes {
+            self.prober.want(&targets);
+        }
+        if let Some(answers) = follow.answers {
+            self.health_ports.want(answers);
+        }
+        follow.events
     }
 
     fn decide(&mut self, events: Vec<Event>) -> Vec<Effect> {

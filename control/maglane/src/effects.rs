@@ -1,10 +1,12 @@
 //! What the controller wants done, done: one match, in order. What comes of it goes back as events.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use maglane_control::effect::{Effect, NeighborRef, SteerPlan};
 use maglane_control::event::Event;
+use maglane_control::health::{HealthAnswer, ProbeTarget};
 use maglane_control::metrics::Meter;
 use maglane_control::problem::{Problem, Severity};
 use maglane_control::status::{StatusWrite, UserEvent};
@@ -57,6 +59,9 @@ pub struct Followup {
     pub neighbors: Vec<NeighborRef>,
     pub writes: Vec<StatusWrite>,
     pub told: Vec<UserEvent>,
+    /// The newest wanted sets, where they have changed.
+    pub probes: Option<BTreeSet<ProbeTarget>>,
+    pub answers: Option<BTreeMap<u16, HealthAnswer>>,
 }
 
 /// Performs the effects of one step, but for what others must do.
@@ -79,6 +84,8 @@ pub fn perform(
             }
             Effect::Steer(plan) => follow.events.push(steer(&plan, engine)),
             Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),
+            Effect::Probe(targets) => follow.probes = Some(targets),
+            Effect::AnswerHealth(answers) => follow.answers = Some(answers),
             Effect::WriteStatus(writes) => follow.writes.extend(writes),
             Effect::Tell(told) => follow.told.extend(told),
             Effect::Report { appeared, cleared } => {

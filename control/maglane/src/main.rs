@@ -8,6 +8,7 @@ mod control_loop;
 mod effects;
 mod engine;
 mod health;
+mod health_ports;
 mod http;
 mod kubernetes;
 mod logging;

@@ -2,10 +2,12 @@
 //! objects. Kubernetes types end here.
 
 mod annotations;
+mod imports;
 mod node;
 mod pools;
 mod request;
 
+pub(crate) use imports::{ServiceImport, import};
 pub(crate) use node::node;
 pub(crate) use pools::{namespace, pool, reservation};
 
@@ -134,6 +136,7 @@ pub(crate) fn service(service: Service, origin: Origin<'_>) -> Result<Converted<
         mss: annotations.mss(),
         mtu: annotations.mtu(),
         global: annotations.global(),
+        imported: annotations.tiers(),
         problems,
     })))
 }

@@ -15,6 +15,8 @@ use crate::model::{ClusterId, ObjectKind, ObjectName};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resource {
     pub api_version: &'static str,
+    /// What servers have that know no such version.
+    pub older: Option<&'static str>,
     pub kind: &'static str,
     pub plural: &'static str,
 }
@@ -23,33 +25,45 @@ pub(crate) const fn resource(kind: ObjectKind) -> Resource {
     match kind {
         ObjectKind::Service => Resource {
             api_version: "v1",
+            older: None,
             kind: "Service",
             plural: "services",
         },
         ObjectKind::EndpointSlice => Resource {
             api_version: "discovery.k8s.io/v1",
+            older: None,
             kind: "EndpointSlice",
             plural: "endpointslices",
         },
         ObjectKind::Node => Resource {
             api_version: "v1",
+            older: None,
             kind: "Node",
             plural: "nodes",
         },
         ObjectKind::Namespace => Resource {
             api_version: "v1",
+            older: None,
             kind: "Namespace",
             plural: "namespaces",
         },
         ObjectKind::AddressPool => Resource {
             api_version: "maglane.io/v1alpha1",
+            older: None,
             kind: "AddressPool",
             plural: "addresspools",
         },
         ObjectKind::AddressReservation => Resource {
             api_version: "maglane.io/v1alpha1",
+            older: None,
             kind: "AddressReservation",
             plural: "addressreservations",
+        },
+        ObjectKind::ServiceImport => Resource {
+            api_version: "multicluster.x-k8s.io/v1beta1",
+            older: Some("multicluster.x-k8s.io/v1alpha1"),
+            kind: "ServiceImport",
+            plural: "serviceimports",
         },
     }
 }
@@ -63,6 +77,15 @@ impl Resource {
             "api"
         };
         format!("/{tree}/{}", self.api_version)
+    }
+
+    /// As an older server spells it.
+    pub fn older(self) -> Option<Resource> {
+        self.older.map(|api_version| Resource {
+            api_version,
+            older: None,
+            ..self
+        })
     }
 
     /// All objects of the cluster.
@@ -128,7 +151,7 @@ pub(crate) struct Kind {
     pub deleted: fn(ObjectName) -> Event,
 }
 
-pub(crate) static KINDS: [Kind; 6] = [
+pub(crate) static KINDS: [Kind; 7] = [
     Kind {
         kind: ObjectKind::Service,
         reach: Reach::Everywhere,
@@ -196,6 +219,17 @@ pub(crate) static KINDS: [Kind; 6] = [
         },
         deleted: Event::ReservationDeleted,
     },
+    Kind {
+        kind: ObjectKind::ServiceImport,
+        reach: Reach::Own,
+        presence: Presence::Optional,
+        selector: "",
+        read: |json, origin| {
+            let converted = convert::import(typed::<convert::ServiceImport>(json)?, origin)?;
+            Ok(applied(converted, Event::ImportApplied))
+        },
+        deleted: Event::ImportDeleted,
+    },
 ];
 
 /// The kinds to follow in a cluster.
@@ -237,6 +271,13 @@ mod tests {
         assert_eq!(services.collection(&web), "/api/v1/namespaces/shop/services");
         let node = ObjectName::of(ClusterId::OWN, "", "node-1");
         assert_eq!(resource(ObjectKind::Node).collection(&node), "/api/v1/nodes");
+        let imports = resource(ObjectKind::ServiceImport);
+        let older = imports.older().unwrap();
+        assert_eq!(
+            older.everywhere(),
+            "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports"
+        );
+        assert!(older.older().is_none() && older.everywhere() != imports.everywhere());
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::document::{Document, documents, typed};
-use crate::convert::{self, Converted, Misfit, Origin};
+use crate::convert::{self, Converted, Misfit, Origin, ServiceImport};
 use crate::crd::{AddressPool, AddressReservation};
 use crate::event::{Event, Source};
 use crate::model::{
-    ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, PoolSpec,
-    ReservationSpec, ServiceSpec,
+    ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef,
+    PoolSpec, ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 
@@ -25,6 +26,7 @@ enum Object {
     Namespace(Box<NamespaceSpec>),
     Pool(Box<PoolSpec>),
     Reservation(Box<ReservationSpec>),
+    Import(Box<ImportSpec>),
 }
 
 impl Object {
@@ -36,6 +38,7 @@ impl Object {
             Object::Namespace(spec) => Event::NamespaceApplied(spec),
             Object::Pool(spec) => Event::PoolApplied(spec),
             Object::Reservation(spec) => Event::ReservationApplied(spec),
+            Object::Import(spec) => Event::ImportApplied(spec),
         }
     }
 }
@@ -210,6 +213,7 @@ fn deleted(reference: &ObjectRef) -> Event {
         ObjectKind::Namespace => Event::NamespaceDeleted(reference.name.clone()),
         ObjectKind::AddressPool => Event::PoolDeleted(reference.name.clone()),
         ObjectKind::AddressReservation => Event::ReservationDeleted(reference.name.clone()),
+        ObjectKind::ServiceImport => Event::ImportDeleted(reference.name.clone()),
     }
 }
 
@@ -282,6 +286,9 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
         ("v1", "Namespace") => ObjectKind::Namespace,
         ("maglane.io/v1alpha1", "AddressPool") => ObjectKind::AddressPool,
         ("maglane.io/v1alpha1", "AddressReservation") => ObjectKind::AddressReservation,
+        ("multicluster.x-k8s.io/v1alpha1" | "multicluster.x-k8s.io/v1beta1", "ServiceImport") => {
+            ObjectKind::ServiceImport
+        }
         ("", _) | (_, "") => {
             let message = "has no apiVersion or no kind, so it is no Kubernetes object".to_owned();
             return broken(
@@ -304,44 +311,59 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
             },
         );
     }
-    let namespace = match kind {
-        ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::AddressReservation => header
+    let object = ObjectRef {
+        kind,
+        name: ObjectName::of(cluster, namespace(kind, &header), &header.metadata.name),
+    };
+    let origin = Origin {
+        object: &object,
+        place: &place,
+    };
+    read(value, text.as_ref(), origin).unwrap_or_else(|misfit| broken(Some(object.clone()), misfit))
+}
+
+/// The namespace an object of the kind is in.
+fn namespace(kind: ObjectKind, header: &Header) -> &str {
+    match kind {
+        ObjectKind::Service
+        | ObjectKind::EndpointSlice
+        | ObjectKind::AddressReservation
+        | ObjectKind::ServiceImport => header
             .metadata
             .namespace
             .as_deref()
             .filter(|n| !n.is_empty())
             .unwrap_or("default"),
         ObjectKind::Node | ObjectKind::Namespace | ObjectKind::AddressPool => "",
-    };
-    let object = ObjectRef {
-        kind,
-        name: ObjectName::of(cluster, namespace, &header.metadata.name),
-    };
-    let origin = Origin {
-        object: &object,
-        place: &place,
-    };
-    let converted = match kind {
-        ObjectKind::Service => typed::<Service>(value, text.as_ref())
+    }
+}
+
+/// By its kind.
+fn read(value: Value, text: Option<&(String, u64)>, origin: Origin<'_>) -> Result<Outcome, Misfit> {
+    let object = origin.object;
+    match object.kind {
+        ObjectKind::Service => typed::<Service>(value, text)
             .and_then(|service| convert::service(service, origin))
-            .map(|converted| good(&object, converted, Object::Service)),
-        ObjectKind::EndpointSlice => typed::<EndpointSlice>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Service)),
+        ObjectKind::EndpointSlice => typed::<EndpointSlice>(value, text)
             .and_then(|slice| convert::slice(slice, origin))
-            .map(|converted| good(&object, converted, Object::Slice)),
-        ObjectKind::Node => typed::<Node>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Slice)),
+        ObjectKind::Node => typed::<Node>(value, text)
             .and_then(|node| convert::node(node, origin))
-            .map(|converted| good(&object, converted, Object::Node)),
-        ObjectKind::Namespace => typed::<Namespace>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Node)),
+        ObjectKind::Namespace => typed::<Namespace>(value, text)
             .and_then(|namespace| convert::namespace(namespace, origin))
-            .map(|converted| good(&object, converted, Object::Namespace)),
-        ObjectKind::AddressPool => typed::<AddressPool>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Namespace)),
+        ObjectKind::AddressPool => typed::<AddressPool>(value, text)
             .and_then(|pool| convert::pool(pool, origin))
-            .map(|converted| good(&object, converted, Object::Pool)),
-        ObjectKind::AddressReservation => typed::<AddressReservation>(value, text.as_ref())
+            .map(|converted| good(object, converted, Object::Pool)),
+        ObjectKind::AddressReservation => typed::<AddressReservation>(value, text)
             .and_then(|reservation| convert::reservation(reservation, origin))
-            .map(|converted| good(&object, converted, Object::Reservation)),
-    };
-    converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
+            .map(|converted| good(object, converted, Object::Reservation)),
+        ObjectKind::ServiceImport => typed::<ServiceImport>(value, text)
+            .and_then(|import| convert::import(import, origin))
+            .map(|converted| good(object, converted, Object::Import)),
+    }
 }
 
 fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) -> Object) -> Outcome {
@@ -354,7 +376,7 @@ fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) ->
 fn other_kind(version: &str, kind: &str) -> Problem {
     let message = format!(
         "{kind} ({version}) is ignored: only Service, Node, Namespace (v1), EndpointSlice (discovery.k8s.io/v1), \
-         AddressPool and AddressReservation (maglane.io/v1alpha1) count"
+         AddressPool and AddressReservation (maglane.io/v1alpha1), ServiceImport (multicluster.x-k8s.io) count"
     );
     Problem::note(message, "nothing, or move it elsewhere")
 }

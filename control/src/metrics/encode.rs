@@ -41,7 +41,7 @@ pub(super) fn gauge(
 }
 
 /// A gauge without labels.
-fn value(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
+pub(super) fn value(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
     out.encode_descriptor(name, help, None, MetricType::Gauge)?
         .encode_gauge(&value)
 }

@@ -19,6 +19,7 @@ use maglane_shared::flow::HashInputs;
 use maglane_shared::service::{BackendState, ForwardingMode};
 use serde::{Deserialize, Serialize};
 
+use crate::health::ProbeTarget;
 use crate::model::{
     ClusterId, EndpointSliceSpec, NodeSpec, ObjectName, OnRemoval, PortProtocol, PortSpec, ServiceSpec, Uid,
 };
@@ -60,6 +61,8 @@ pub struct Surroundings<'s> {
     /// Addresses of this node.
     pub local: &'s BTreeSet<Addr>,
     pub nodes: &'s [&'s NodeSpec],
+    /// Health check node ports that do not answer 200.
+    pub down: &'s BTreeSet<ProbeTarget>,
     pub others: Others,
 }
 
@@ -145,6 +148,10 @@ pub struct ServicePlan {
     pub problems: Vec<Problem>,
     /// Ready endpoints of its own cluster, of the port that has fewest.
     pub ready_here: usize,
+    /// Health check node ports that decide about its backends.
+    pub probes: BTreeSet<ProbeTarget>,
+    /// On which port this node says whether it has backends for it.
+    pub health_port: Option<u16>,
 }
 
 /// What all ask for, rivalry settled.
@@ -162,6 +169,7 @@ pub fn plan(store: &Store, settings: &PlanSettings, local: &BTreeSet<Addr>) -> P
     let surroundings = Surroundings {
         local,
         nodes: &nodes,
+        down: &BTreeSet::new(),
         others: Others::default(),
     };
     let here = store
@@ -220,6 +228,7 @@ pub fn plan_service(
     if !faces.is_empty() {
         problems.extend(backends::complaints(service, &slices));
     }
+    let families = faces.iter().map(|face| face.addr.family()).collect();
     problems.sort_unstable();
     problems.dedup();
     ServicePlan {
@@ -227,6 +236,8 @@ pub fn plan_service(
         ports,
         problems,
         ready_here,
+        probes: nodes::probes(service, &slices, around, &families),
+        health_port: nodes::health_port(service).filter(|_| settings.serve.node_port),
     }
 }
 
@@ -237,8 +248,9 @@ fn slices<'p>(
     settings: &PlanSettings,
     around: Surroundings<'_>,
 ) -> Vec<(&'p EndpointSliceSpec, u16)> {
+    let global = store.global(service);
     let weight = |cluster: ClusterId| {
-        let weights = service.global.get().map(|global| &global.weights);
+        let weights = global.map(|global| &global.weights);
         let name = settings.clusters.get(&cluster);
         let weight = weights
             .zip(name)
@@ -247,10 +259,7 @@ fn slices<'p>(
     };
     let own = store.slices_of(&service.name).into_iter();
     let mut slices: Vec<_> = own.map(|slice| (slice, weight(service.name.cluster))).collect();
-    let tiered = service
-        .global
-        .get()
-        .is_some_and(|global| global.failover_threshold.is_some());
+    let tiered = global.is_some_and(|global| global.failover_threshold.is_some());
     let share = match around.others {
         _ if !tiered => Some(1),
         Others::Away => None,

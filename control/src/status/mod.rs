@@ -1,12 +1,14 @@
 //! What users read on their objects: addresses and conditions of Services, counts of pools, Events. Pure.
 //!
-//! One condition a gate: [`ADDRESS_ALLOCATED`], [`BACKENDS_USABLE`], [`PROGRAMMED`]. Their messages hold nothing
-//! that changes by itself, so that a cluster at rest is written to never, and a change once.
+//! One condition a gate: [`SETTINGS_VALID`], [`ADDRESS_ALLOCATED`], [`BACKENDS_USABLE`], [`PROGRAMMED`]. Their
+//! messages hold nothing that changes by itself, so that a cluster at rest is written to never, and a change once;
+//! nor anything about the one who writes, lest another one has to write all anew when it takes over.
 
 mod book;
 mod events;
 mod pool;
 mod service;
+mod settings;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +23,8 @@ pub use events::{EventKind, UserEvent};
 pub use pool::{pool_body, reservation_body};
 pub use service::{Gates, service_body};
 
+/// Every annotation and port of it can be used as it is.
+pub const SETTINGS_VALID: &str = "maglane.io/SettingsValid";
 /// It has the addresses it asks for.
 pub const ADDRESS_ALLOCATED: &str = "maglane.io/AddressAllocated";
 /// Each port has an endpoint that takes new flows.
@@ -28,7 +32,7 @@ pub const BACKENDS_USABLE: &str = "maglane.io/BackendsUsable";
 /// The workers of the node that writes this run a table with it, and its addresses are steered to them.
 pub const PROGRAMMED: &str = "maglane.io/Programmed";
 /// All of ours, in order.
-pub const CONDITIONS: [&str; 3] = [ADDRESS_ALLOCATED, BACKENDS_USABLE, PROGRAMMED];
+pub const CONDITIONS: [&str; 4] = [SETTINGS_VALID, ADDRESS_ALLOCATED, BACKENDS_USABLE, PROGRAMMED];
 
 /// Of `metav1.Condition`, without what the API server's clock decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,8 @@
 
 mod addresses;
 mod floor;
+mod node_health;
+mod overlaps;
 mod problems;
 mod removals;
 mod restored;
@@ -36,6 +38,7 @@ use crate::store::Store;
 use addresses::Addresses;
 pub(crate) use addresses::allocation;
 use floor::Floor;
+use node_health::NodeHealth;
 use problems::Complaints;
 use removals::Removals;
 use restored::Restored;
@@ -81,6 +84,7 @@ pub struct Controller {
     services: BTreeMap<ObjectName, ServicePlan>,
     tiers: Tiers,
     floor: Floor,
+    node_health: NodeHealth,
     removals: Removals,
     restored: Restored,
     addresses: Addresses,
@@ -123,6 +127,7 @@ impl Controller {
             services: BTreeMap::new(),
             tiers: Tiers::default(),
             floor: Floor::default(),
+            node_health: NodeHealth::default(),
             removals: Removals::new(settings.max_removal_percent),
             restored: Restored::default(),
             addresses: Addresses::default(),
@@ -169,6 +174,7 @@ impl Controller {
             steered: self.steering.confirmed().vips.clone(),
             problems: self.complaints.all().cloned().collect(),
             sources: self.sources(),
+            pools: self.addresses.figures(),
         });
         self.catalog = Some(Arc::clone(&catalog));
         catalog
@@ -207,12 +213,15 @@ impl Controller {
             Event::SliceApplied(spec) => self.dirty.extend(self.store.apply_slice(*spec)),
             Event::SliceDeleted(name) => self.dirty.extend(self.store.delete_slice(&name)),
             Event::NodeApplied(spec) => {
+                let cluster = spec.name.cluster;
                 if self.store.apply_node(*spec) {
+                    self.addresses.touch(cluster);
                     self.dirty_all();
                 }
             }
             Event::NodeDeleted(name) => {
                 if self.store.delete_node(&name) {
+                    self.addresses.touch(name.cluster);
                     self.dirty_all();
                 }
             }
@@ -235,6 +244,8 @@ impl Controller {
             Event::ReservationDeleted(name) => {
                 self.touch_if(name.cluster, |store| store.delete_reservation(&name));
             }
+            Event::ImportApplied(spec) => self.dirty.extend(self.store.apply_import(*spec)),
+            Event::ImportDeleted(name) => self.dirty.extend(self.store.delete_import(&name)),
             Event::Granted { service, addresses } => self.dirty.extend(self.store.grant(service, addresses)),
             Event::Leading(leading) => self.addresses.lead(leading, &self.store),
             Event::Restored(events) => {
@@ -268,6 +279,15 @@ impl Controller {
             Event::NeighborChanged(neighbor) => routes.neighbor_changed(neighbor),
             Event::NeighborRemoved { interface, addr } => routes.neighbor_removed(interface, addr),
             Event::NeighborWanted { port, addr } => routes.neighbor_wanted(port, addr, now),
+            Event::NodeHealth { target, verdict } => {
+                if self.node_health.told(target, verdict) {
+                    let asks = self
+                        .services
+                        .iter()
+                        .filter(|(_, plan)| plan.probes.contains(&target));
+                    self.dirty.extend(asks.map(|(name, _)| name.clone()));
+                }
+            }
             Event::WorkerGeneration { worker, generation } => self.worker_runs(worker, generation),
             Event::Steered { revision } => {
                 self.steering.done(revision);
@@ -308,6 +328,7 @@ impl Controller {
                 // First: what is un-steered here may still be in the table for a while, never the other way round.
                 effects.extend(self.steer().map(Effect::Steer));
                 self.choose_ports();
+                effects.extend(self.node_health.settle(&self.services));
             }
             effects.extend(self.publish().map(Effect::Publish));
             let due = self.routes.due(now);
@@ -339,6 +360,9 @@ impl Controller {
         let outcome = self
             .addresses
             .settle(&self.store, &self.settings.plan, synced, gates);
+        if outcome.allocated {
+            self.catalog = None;
+        }
         for (name, addresses) in outcome.granted {
             self.dirty.extend(self.store.grant(name, addresses));
         }
@@ -417,12 +441,15 @@ impl Controller {
             let around = |others| Surroundings {
                 local: self.routes.local(),
                 nodes: &nodes,
+                down: self.node_health.down(),
                 others,
             };
             let plan = |others| plan_service(service, &self.store, &self.settings.plan, around(others));
             let held = self.tiers.others(&name);
             let first = plan(held);
-            let others = self.tiers.settle(service, first.ready_here, now);
+            let global = self.store.global(service);
+            let threshold = global.and_then(|global| global.failover_threshold);
+            let others = self.tiers.settle(&name, threshold, first.ready_here, now);
             let plan = if others == held { first } else { plan(others) };
             let plan = self.floor.hold(plan, before.as_ref(), now);
             let plan = match &before {
@@ -493,12 +520,14 @@ impl Controller {
                 name,
             })
         };
-        let own: [Vec<Problem>; 5] = [
+        let own: [Vec<Problem>; 7] = [
             self.floor.problems(owner),
             self.removals.problem().into_iter().collect(),
             self.compiler.problems(),
             self.routes.problems(),
             self.steering.problem().into_iter().collect(),
+            self.node_health.problems(),
+            self.addresses.problems(),
         ];
         let (appeared, cleared) = self.complaints.settle(&self.plan.problems, own.concat())?;
         self.catalog = None;

@@ -1,4 +1,5 @@
 mod addresses;
+mod node_health;
 mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::effect::{NeighborRef, Question};
+use crate::health::{HealthAnswer, ProbeTarget, Verdict};
 use crate::model::{EndpointSliceSpec, ServiceSpec};
 use crate::plan::plan;
 use crate::problem::Severity;
@@ -55,6 +57,8 @@ struct World {
     reports: Vec<String>,
     writes: Vec<StatusWrite>,
     told: Vec<UserEvent>,
+    probes: Vec<BTreeSet<ProbeTarget>>,
+    answers: Vec<BTreeMap<u16, HealthAnswer>>,
 }
 
 impl World {
@@ -71,6 +75,8 @@ impl World {
             reports: vec![],
             writes: vec![],
             told: vec![],
+            probes: vec![],
+            answers: vec![],
         }
     }
 
@@ -96,6 +102,8 @@ impl World {
                 Effect::ResolveNeighbors(wanted) => self.resolved.extend(wanted),
                 Effect::WriteStatus(writes) => self.writes.extend(writes),
                 Effect::Tell(events) => self.told.extend(events),
+                Effect::Probe(targets) => self.probes.push(targets),
+                Effect::AnswerHealth(answers) => self.answers.push(answers),
                 Effect::Report { appeared, cleared } => {
                     self.reports.extend(appeared.iter().map(|p| format!("+{p}")));
                     self.reports.extend(cleared.iter().map(|p| format!("-{p}")));

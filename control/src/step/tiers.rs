@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{ObjectName, ServiceSpec};
+use crate::model::ObjectName;
 use crate::plan::Others;
 
 /// How long enough endpoints must have been ready here.
@@ -31,13 +31,18 @@ impl Tiers {
     }
 
     /// Takes note of how many are ready here; says how far the other clusters count.
-    pub fn settle(&mut self, service: &ServiceSpec, ready_here: usize, now: Duration) -> Others {
-        let threshold = service.global.get().and_then(|global| global.failover_threshold);
+    pub fn settle(
+        &mut self,
+        service: &ObjectName,
+        threshold: Option<u16>,
+        ready_here: usize,
+        now: Duration,
+    ) -> Others {
         match threshold {
-            None => self.forget(&service.name),
-            Some(threshold) => self.count(&service.name, ready_here >= usize::from(threshold), now),
+            None => self.forget(service),
+            Some(threshold) => self.count(service, ready_here >= usize::from(threshold), now),
         }
-        self.others(&service.name)
+        self.others(service)
     }
 
     fn count(&mut self, name: &ObjectName, enough: bool, now: Duration) {

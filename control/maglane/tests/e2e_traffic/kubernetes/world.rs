@@ -186,7 +186,12 @@ impl World {
 
     /// Until the Service has both addresses and every condition holds.
     pub fn wait_served(&self) -> Vec<IpAddr> {
-        let all = ["AddressAllocated", "BackendsUsable", "Programmed"];
+        let all = [
+            "SettingsValid",
+            "AddressAllocated",
+            "BackendsUsable",
+            "Programmed",
+        ];
         let all: Vec<String> = all.iter().map(|kind| format!("maglane.io/{kind}=True")).collect();
         self.until("addresses and conditions", || {
             self.addresses().len() == 2 && self.conditions() == all
