@@ -20,7 +20,7 @@ pub struct Catalog {
     /// What each worker runs.
     pub running: Vec<Generation>,
     /// By key.
-    pub ports: Arc<[CompiledPort]>,
+    pub ports: Arc<[Arc<CompiledPort>]>,
     pub steered: BTreeSet<Addr>,
     pub problems: Vec<Problem>,
     /// Has it told all it had?
@@ -62,6 +62,6 @@ impl Catalog {
     pub fn backends(&self) -> impl Iterator<Item = (&CompiledPort, BackendId, &PlannedBackend)> {
         self.ports
             .iter()
-            .flat_map(|port| port.members().map(move |(id, backend)| (port, id, backend)))
+            .flat_map(|port| port.members().map(move |(id, backend)| (&**port, id, backend)))
     }
 }

@@ -62,10 +62,12 @@ impl Store {
     }
 
     #[must_use]
-    pub fn apply_slice(&mut self, spec: EndpointSliceSpec) -> Vec<ObjectName> {
+    pub fn apply_slice(&mut self, mut spec: EndpointSliceSpec) -> Vec<ObjectName> {
         if self.slices.get(&spec.name).is_some_and(|before| **before == spec) {
             return vec![];
         }
+        // A large cluster has a million, and a list that grew has room for more.
+        spec.endpoints.shrink_to_fit();
         let mut touched = self.delete_slice(&spec.name);
         let service = spec.service.clone();
         self.by_service

@@ -119,7 +119,7 @@ fn drops(workers: &[WorkerFigures]) -> Vec<DropRow> {
 }
 
 pub fn services(catalog: &Catalog, meter: &Meter, counters: &[Arc<Counters>]) -> Vec<ServiceRow> {
-    let row = |port: &CompiledPort| {
+    let row = |port: &Arc<CompiledPort>| {
         let totals = meter.service(port.entry.id, counters);
         let active = port
             .backends
@@ -135,7 +135,7 @@ pub fn services(catalog: &Catalog, meter: &Meter, counters: &[Arc<Counters>]) ->
             steered: catalog.steered.contains(&port.planned.key.addr),
             active_backends: active,
             draining_backends: port.backends.len() - active,
-            table_rows: port.entry.maglev.rows().len(),
+            table_rows: port.entry.maglev.len(),
             packets: totals.packets,
             bytes: totals.bytes,
             new_flows: totals.new_flows,
@@ -155,10 +155,10 @@ pub fn backends(catalog: &Catalog, meter: &Meter, counters: &[Arc<Counters>]) ->
 
 fn backends_of(port: &CompiledPort, meter: &Meter, counters: &[Arc<Counters>]) -> Vec<BackendRow> {
     let mut rows_of = vec![0usize; port.backends.len()];
-    for &row in port.entry.maglev.rows() {
+    for row in port.entry.maglev.rows() {
         rows_of[usize::from(row)] += 1;
     }
-    let all = port.entry.maglev.rows().len().max(1);
+    let all = port.entry.maglev.len().max(1);
     let row = |((id, backend), rows): ((BackendId, &PlannedBackend), usize)| {
         let totals = meter.backend(id, counters);
         BackendRow {
@@ -184,8 +184,11 @@ pub fn flows(
     records: impl IntoIterator<Item = FlowRecord>,
     filter: &FlowFilter,
 ) -> FlowReport {
-    let ports: HashMap<ServiceId, &CompiledPort> =
-        catalog.ports.iter().map(|port| (port.entry.id, port)).collect();
+    let ports: HashMap<ServiceId, &CompiledPort> = catalog
+        .ports
+        .iter()
+        .map(|port| (port.entry.id, &**port))
+        .collect();
     let backends: HashMap<BackendId, &PlannedBackend> =
         catalog.backends().map(|(_, id, b)| (id, b)).collect();
     let limit = if filter.limit == 0 {

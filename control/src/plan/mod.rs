@@ -352,6 +352,33 @@ impl ServicePlan {
     }
 }
 
+/// A port as it was planned and as it is, by the same Service with the same key.
+#[derive(Clone, Debug)]
+pub struct Swap {
+    pub old: Arc<PlannedPort>,
+    pub new: Arc<PlannedPort>,
+}
+
+impl ServicePlan {
+    /// The ports that came out otherwise than in `before`, when nothing else is news that rivals or
+    /// complaints could depend on.
+    pub fn swaps(&self, before: &ServicePlan) -> Option<Vec<Swap>> {
+        let same = self.rank == before.rank
+            && self.problems == before.problems
+            && self.ports.len() == before.ports.len();
+        let pairs = before.ports.iter().zip(&self.ports).enumerate();
+        let differ = pairs.filter(|(_, (old, new))| !Arc::ptr_eq(old, new));
+        let swap = |(at, (old, new)): (usize, (&Arc<PlannedPort>, &Arc<PlannedPort>))| {
+            // Of a port that is listed twice the first entry holds.
+            let first = before.ports[..at].iter().all(|port| port.key != old.key);
+            let same = (old.key, old.reach, old.mode) == (new.key, new.reach, new.mode);
+            let (old, new) = (Arc::clone(old), Arc::clone(new));
+            (first && same).then_some(Swap { old, new })
+        };
+        if same { differ.map(swap).collect() } else { None }
+    }
+}
+
 impl Plan {
     pub fn merge<'p>(services: impl Iterator<Item = &'p ServicePlan>) -> Plan {
         let mut order: Vec<&ServicePlan> = services.collect();

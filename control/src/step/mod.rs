@@ -13,6 +13,7 @@ mod problems;
 mod removals;
 mod restored;
 mod steering;
+mod swaps;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -43,6 +44,7 @@ use problems::Complaints;
 use removals::Removals;
 use restored::Restored;
 use steering::Steering;
+use swaps::{Swaps, addrs_of};
 use tiers::Tiers;
 
 #[derive(Clone, Debug)]
@@ -66,7 +68,7 @@ pub struct Resume {
     /// The last one published.
     pub table: Arc<ForwardingTable>,
     /// What is in it.
-    pub ports: Arc<[CompiledPort]>,
+    pub ports: Arc<[Arc<CompiledPort>]>,
     /// The last plan sent, with every address that may be steered.
     pub steered: SteerPlan,
 }
@@ -116,7 +118,8 @@ impl Controller {
             .map(|port| Arc::clone(&port.planned))
             .collect();
         let mut routes = RouteStore::new(settings.interfaces.clone());
-        routes.set_backends(backends_of(&ports));
+        let backends = ports.iter().flat_map(|port| addrs_of(port));
+        routes.change_backends(std::iter::empty(), backends);
         Controller {
             store: Store::default(),
             routes,
@@ -310,8 +313,9 @@ impl Controller {
             .get_mut(usize::from(worker))
             .filter(|running| **running != generation)
         {
+            let fell_back = generation < *running;
             *running = generation;
-            self.moved = true;
+            self.moved |= fell_back || self.steering.waits();
             self.catalog = None;
         }
     }
@@ -430,12 +434,14 @@ impl Controller {
             return;
         }
         let nodes: Vec<&NodeSpec> = self.store.nodes().collect();
+        let mut swaps = Swaps::none();
         for name in std::mem::take(&mut self.dirty) {
             let before = self.services.remove(&name);
             self.addresses.look_at(&name);
             let Some(service) = self.store.service(&name) else {
                 self.tiers.forget(&name);
                 before.iter().for_each(|before| self.floor.forget(before));
+                swaps.give_up();
                 continue;
             };
             let around = |others| Surroundings {
@@ -456,10 +462,16 @@ impl Controller {
                 Some(before) => plan.sharing(before),
                 None => plan,
             };
+            swaps.add(before.as_ref(), &plan);
             self.services.insert(name, plan);
         }
-        self.plan = Plan::merge(self.services.values());
-        self.moved = true;
+        match swaps.all() {
+            Some(swaps) => swaps.into_iter().for_each(|swap| self.swap(swap)),
+            None => {
+                self.plan = Plan::merge(self.services.values());
+                self.moved = true;
+            }
+        }
     }
 
     fn steer(&mut self) -> Option<SteerPlan> {
@@ -492,11 +504,7 @@ impl Controller {
             return;
         }
         let ports: Vec<_> = self.plan.ports.iter().cloned().chain(retained).collect();
-        if !same_arcs(&ports, &self.ports) {
-            self.ports = ports;
-            self.routes.set_backends(backends_of(&self.ports));
-            self.stale = true;
-        }
+        self.set_ports(ports);
     }
 
     fn publish(&mut self) -> Option<Generation> {
@@ -549,13 +557,4 @@ fn gates(service: Option<&ServiceSpec>, plan: Option<&ServicePlan>, steered: &BT
         usable_ports: ports.iter().filter(usable).count(),
         programmed: !ports.is_empty() && ports.iter().all(|port| steered.contains(&port.key.addr)),
     }
-}
-
-fn backends_of(ports: &[Arc<PlannedPort>]) -> Arc<BTreeSet<Addr>> {
-    let backends = ports.iter().flat_map(|port| &port.backends);
-    Arc::new(backends.map(|backend| backend.addr).collect())
-}
-
-fn same_arcs(a: &[Arc<PlannedPort>], b: &[Arc<PlannedPort>]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
 }

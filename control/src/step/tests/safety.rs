@@ -56,7 +56,7 @@ impl World {
     /// `192.0.2.1: 10.0.0.1=1 10.0.0.2=0`, one line a VIP.
     fn serving(&mut self) -> Vec<String> {
         let catalog = self.controller.catalog();
-        let line = |port: &crate::compile::CompiledPort| {
+        let line = |port: &Arc<crate::compile::CompiledPort>| {
             let backends = port.backends.iter().map(|b| format!("{}={}", b.addr, b.weight));
             let backends: Vec<String> = backends.collect();
             format!("{}: {}", port.planned.key.addr, backends.join(" "))
