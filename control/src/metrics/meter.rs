@@ -77,7 +77,7 @@ pub struct Meter {
     services: Starts,
     backends: Starts,
     /// What was taken note of last.
-    known: Arc<[CompiledPort]>,
+    known: Arc<[Arc<CompiledPort>]>,
 }
 
 impl Default for Meter {
@@ -98,16 +98,15 @@ impl Meter {
         let mut known = known.iter().peekable();
         for port in catalog.ports.iter() {
             while known.next_if(|old| old.planned.key < port.planned.key).is_some() {}
-            let same = |old: &&CompiledPort| Arc::ptr_eq(&old.entry.backends, &port.entry.backends);
-            let id = port.entry.id;
-            if known
-                .peek()
-                .copied()
-                .filter(same)
-                .is_some_and(|old| old.entry.id == id)
-            {
+            let same = |old: &&Arc<CompiledPort>| {
+                Arc::ptr_eq(old, port)
+                    || (old.entry.id == port.entry.id
+                        && Arc::ptr_eq(&old.entry.backends, &port.entry.backends))
+            };
+            if known.peek().filter(|old| same(old)).is_some() {
                 continue;
             }
+            let id = port.entry.id;
             self.services
                 .adopt(id.slot, id.epoch, || service_sum(id, workers));
             for &id in port.entry.backends.iter() {

@@ -60,16 +60,16 @@ pub(super) fn compare(before: &Plan, after: &Plan) -> (Rows, Vec<PortRows>) {
     (total, ports)
 }
 
-struct Ports(Arc<[CompiledPort]>);
+struct Ports(Arc<[Arc<CompiledPort>]>);
 
 impl Ports {
     fn iter(&self) -> impl Iterator<Item = &CompiledPort> {
-        self.0.iter()
+        self.0.iter().map(|port| &**port)
     }
 
     fn get(&self, key: &VipKey) -> Option<&CompiledPort> {
         let at = self.0.binary_search_by(|port| port.planned.key.cmp(key)).ok()?;
-        self.0.get(at)
+        self.0.get(at).map(|port| &**port)
     }
 }
 
@@ -77,19 +77,14 @@ fn compiled(compiler: &mut Compiler, plan: &Plan, generation: u64) -> Ports {
     // No interface: every backend has a next hop, the one that is none.
     let mut routes = RouteStore::new(vec![]);
     let backends = plan.ports.iter().flat_map(|port| &port.backends);
-    routes.set_backends(Arc::new(backends.map(|backend| backend.addr).collect()));
+    routes.change_backends([].into_iter(), backends.map(|backend| backend.addr));
     compiler.compile(&plan.ports, &routes.table(), Generation(generation));
     Ports(Arc::clone(compiler.ports()))
 }
 
 /// Asked at as many points of the hash as the larger table has rows: tables may be of two sizes.
 fn moved(before: &CompiledPort, after: &CompiledPort) -> Rows {
-    let size = before
-        .entry
-        .maglev
-        .rows()
-        .len()
-        .max(after.entry.maglev.rows().len());
+    let size = before.entry.maglev.len().max(after.entry.maglev.len());
     let at = |row: usize| {
         let middle = (row as u64 * 2 + 1) << 31;
         FlowHash((middle / size as u64) << 32)
