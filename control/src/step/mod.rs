@@ -332,8 +332,8 @@ impl Controller {
                 // First: what is un-steered here may still be in the table for a while, never the other way round.
                 effects.extend(self.steer().map(Effect::Steer));
                 self.choose_ports();
-                effects.extend(self.node_health.settle(&self.services));
             }
+            effects.extend(self.node_health.settle(&self.services));
             effects.extend(self.publish().map(Effect::Publish));
             let due = self.routes.due(now);
             if !due.is_empty() {
@@ -438,6 +438,7 @@ impl Controller {
         for name in std::mem::take(&mut self.dirty) {
             let before = self.services.remove(&name);
             self.addresses.look_at(&name);
+            self.node_health.look_at(before.as_ref());
             let Some(service) = self.store.service(&name) else {
                 self.tiers.forget(&name);
                 before.iter().for_each(|before| self.floor.forget(before));
@@ -463,6 +464,7 @@ impl Controller {
                 None => plan,
             };
             swaps.add(before.as_ref(), &plan);
+            self.node_health.look_at(Some(&plan));
             self.services.insert(name, plan);
         }
         match swaps.all() {

@@ -12,6 +12,8 @@ use crate::problem::Problem;
 
 #[derive(Debug, Default)]
 pub(super) struct NodeHealth {
+    /// A plan that has to do with such ports came, went or changed.
+    stale: bool,
     asked: BTreeSet<ProbeTarget>,
     down: BTreeSet<ProbeTarget>,
     said: BTreeMap<u16, HealthAnswer>,
@@ -36,9 +38,17 @@ impl NodeHealth {
         }
     }
 
+    /// A plan before or after a change.
+    pub fn look_at(&mut self, plan: Option<&ServicePlan>) {
+        self.stale |= plan.is_some_and(|plan| !plan.probes.is_empty() || plan.health_port.is_some());
+    }
+
     /// Takes stock of the plans.
     pub fn settle(&mut self, services: &BTreeMap<ObjectName, ServicePlan>) -> Vec<Effect> {
         let mut effects = vec![];
+        if !std::mem::take(&mut self.stale) {
+            return effects;
+        }
         let asked: BTreeSet<ProbeTarget> = services
             .values()
             .flat_map(|plan| plan.probes.iter().copied())
