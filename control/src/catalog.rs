@@ -1,13 +1,13 @@
 //! What is served, as one immutable value: the metrics page and the admin socket read it at their own pace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use maglane_shared::addr::Addr;
 use maglane_shared::service::BackendId;
 use maglane_shared::table::Generation;
 
 use crate::compile::CompiledPort;
+use crate::effect::SteerPlan;
 use crate::event::Source;
 use crate::ipam::{Counts, PoolState};
 use crate::plan::PlannedBackend;
@@ -21,7 +21,8 @@ pub struct Catalog {
     pub running: Vec<Generation>,
     /// By key.
     pub ports: Arc<[Arc<CompiledPort>]>,
-    pub steered: BTreeSet<Addr>,
+    /// The plan in force.
+    pub steered: Arc<SteerPlan>,
     pub problems: Vec<Problem>,
     /// Has it told all it had?
     pub sources: BTreeMap<Source, bool>,

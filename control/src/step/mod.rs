@@ -70,7 +70,7 @@ pub struct Resume {
     /// What is in it.
     pub ports: Arc<[Arc<CompiledPort>]>,
     /// The last plan sent, with every address that may be steered.
-    pub steered: SteerPlan,
+    pub steered: Arc<SteerPlan>,
 }
 
 #[derive(Debug)]
@@ -174,7 +174,7 @@ impl Controller {
             generation: self.generation,
             running: self.running.clone(),
             ports: Arc::clone(self.compiler.ports()),
-            steered: self.steering.confirmed().vips.clone(),
+            steered: Arc::clone(self.steering.confirmed()),
             problems: self.complaints.all().cloned().collect(),
             sources: self.sources(),
             pools: self.addresses.figures(),
@@ -188,7 +188,7 @@ impl Controller {
         Resume {
             table: self.table(),
             ports: Arc::clone(self.compiler.ports()),
-            steered: self.steering.resume(),
+            steered: Arc::clone(self.steering.resume()),
         }
     }
 
