@@ -378,6 +378,7 @@ pub(super) fn concerns(event: &Event) -> bool {
             | Event::PoolDeleted(_)
             | Event::BgpSession(_)
             | Event::BgpSessionEnded(_)
+            | Event::BfdSession(_)
             | Event::Draining(_)
             | Event::Leading(_)
             | Event::SourceProblems { .. }

@@ -208,7 +208,10 @@ impl Controller {
 
     fn apply(&mut self, event: Event, now: Duration) {
         self.restored.look(&event);
-        self.moved |= announce::concerns(&event);
+        if announce::concerns(&event) {
+            self.moved = true;
+            self.catalog = None;
+        }
         let routes = &mut self.routes;
         match event {
             Event::ServiceApplied(spec) => {

@@ -70,6 +70,7 @@ fn pool(cluster: ClusterId, range: &str) -> Event {
             ..Pool::default()
         },
         name,
+        labels: BTreeMap::new(),
         generation: Some(1),
         observed: Observed::default(),
         problems: vec![],
@@ -171,7 +172,12 @@ fn only_a_leader_that_knows_everything_gives_addresses_and_each_change_is_writte
     assert_eq!(world.vips(), ["192.0.2.1"]);
     assert_eq!(
         world.conditions("web"),
-        ["True Satisfied", "True BackendsUsable", "True Programmed"]
+        [
+            "True Satisfied",
+            "True BackendsUsable",
+            "True Programmed",
+            "False NoMatchingAdvertisement"
+        ]
     );
     let seen = world.body("web");
     world.tell(vec![wanting(own, "web", &seen)]);
