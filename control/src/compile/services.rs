@@ -6,14 +6,13 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use maglane_shared::addr::{Addr, Protocol, VipKey};
-use maglane_shared::maglev::Member;
 use maglane_shared::next_hop::RouteTable;
 use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
-use maglane_shared::service::{BackendId, ServiceId, VipKind};
+use maglane_shared::service::{BackendId, ForwardingMode, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, Generation, ServiceEntry};
 
-use super::tables::Origin;
-use super::{CompiledPort, Compiler, NO_WAY, Refused};
+use super::tables::{Origin, identity};
+use super::{Changed, CompiledPort, Compiler, NO_WAY, Refused};
 use crate::model::OnRemoval;
 use crate::plan::{PlannedBackend, PlannedPort, Reach};
 
@@ -28,18 +27,67 @@ struct Issue<'r> {
 }
 
 impl Compiler {
-    /// Says whether any entry changed.
     pub(super) fn update_services(
         &mut self,
         ports: &[Arc<PlannedPort>],
         routes: &RouteTable,
         generation: Generation,
-    ) -> bool {
+    ) -> Changed {
         // Below 2^32 publications this is the generation itself; 0 would mean vacant.
         let issue = Issue {
             routes,
             epoch: (generation.0 as u32).max(1),
         };
+        if let Some(swapped) = self.swapped(ports) {
+            return self.swap(ports, swapped, issue);
+        }
+        self.given = ports.to_vec();
+        if self.update_all(ports, issue) {
+            Changed::Ports
+        } else {
+            Changed::Nothing
+        }
+    }
+
+    /// Where `ports` differs from what was last given, if it differs in nothing but what is in some entries.
+    fn swapped(&self, ports: &[Arc<PlannedPort>]) -> Option<Vec<usize>> {
+        if ports.len() != self.given.len() || !self.refused.is_empty() {
+            return None;
+        }
+        let same_entry = |old: &PlannedPort, new: &PlannedPort| {
+            (old.key, old.mode, old.reach) == (new.key, new.mode, new.reach)
+                && old.owner == new.owner
+                && old.mode != ForwardingMode::Dnat
+                && self.ports.get(&old.key).is_some_and(|held| *held.planned == *old)
+        };
+        let pairs = self.given.iter().zip(ports).enumerate();
+        let differ = pairs.filter(|(_, (old, new))| !Arc::ptr_eq(old, new));
+        differ
+            .map(|(at, (old, new))| same_entry(old, new).then_some(at))
+            .collect()
+    }
+
+    fn swap(&mut self, ports: &[Arc<PlannedPort>], swapped: Vec<usize>, issue: Issue<'_>) -> Changed {
+        let mut others = vec![];
+        for at in swapped {
+            self.given[at] = Arc::clone(&ports[at]);
+            if self.is_other(&ports[at]) {
+                self.release_backends(&ports[at]);
+                others.push(&ports[at]);
+            }
+        }
+        for port in &others {
+            let id = self.ports[&port.key].entry.id;
+            self.put(port, id, issue);
+        }
+        match others.is_empty() {
+            true => Changed::Nothing,
+            false => Changed::Contents(others.iter().map(|port| port.key).collect()),
+        }
+    }
+
+    /// Says whether any entry changed.
+    fn update_all(&mut self, ports: &[Arc<PlannedPort>], issue: Issue<'_>) -> bool {
         let planned: BTreeMap<VipKey, &Arc<PlannedPort>> =
             ports.iter().map(|port| (port.key, port)).collect();
         let mut changed = self.remove_gone(&planned);
@@ -100,7 +148,7 @@ impl Compiler {
             if !stays {
                 service_slots.give_back(held.entry.id.slot);
                 for id in held.entry.backends.iter() {
-                    backends[id.slot as usize] = BackendEntry::VACANT;
+                    backends.set(id.slot, BackendEntry::VACANT);
                     backend_slots.give_back(id.slot);
                 }
             }
@@ -116,7 +164,7 @@ impl Compiler {
         };
         for (id, backend) in held.members() {
             if !port.backends.iter().any(|b| same(b, backend)) {
-                self.backends[id.slot as usize] = BackendEntry::VACANT;
+                self.backends.set(id.slot, BackendEntry::VACANT);
                 self.backend_slots.give_back(id.slot);
             }
         }
@@ -127,7 +175,7 @@ impl Compiler {
         let members = self.admit(port, issue);
         let ids: Vec<BackendId> = members.iter().map(|(id, _)| *id).collect();
         let backends: Arc<[PlannedBackend]> = members.into_iter().map(|(_, backend)| backend).collect();
-        let (maglev, origin) = self.tables.get(backends.iter().map(member).collect());
+        let (maglev, origin) = self.tables.get(&backends);
         self.work.entries += 1;
         self.work.maglev_tables += usize::from(origin == Origin::Built);
         let entry = ServiceEntry {
@@ -143,14 +191,12 @@ impl Compiler {
             backends: ids.into(),
             policy: policy(port).shared(),
         };
-        self.ports.insert(
-            port.key,
-            CompiledPort {
-                planned: Arc::clone(port),
-                entry,
-                backends,
-            },
-        );
+        let compiled = CompiledPort {
+            planned: Arc::clone(port),
+            entry,
+            backends,
+        };
+        self.ports.insert(port.key, Arc::new(compiled));
     }
 
     /// Ids for the backends of a port, kept where it has them, in the order of their identities.
@@ -188,35 +234,20 @@ impl Compiler {
     }
 
     fn enter(&mut self, id: BackendId, backend: &PlannedBackend, routes: &RouteTable) {
-        let slot = id.slot as usize;
-        if self.backends.len() <= slot {
-            self.backends.resize(slot + 1, BackendEntry::VACANT);
-        }
-        self.backends[slot] = BackendEntry {
+        let entry = BackendEntry {
             addr: backend.addr,
             port: backend.port,
             state: backend.state(),
             epoch: id.epoch,
             hops: routes.group_for(backend.addr).unwrap_or(NO_WAY),
         };
+        self.backends.set(id.slot, entry);
     }
 }
 
 /// Is it the same backend, whatever its weight?
 fn same(a: &PlannedBackend, b: &PlannedBackend) -> bool {
     (a.addr, a.port, a.uid) == (b.addr, b.port, b.uid)
-}
-
-/// The same on every node, and for every port.
-fn identity(backend: &PlannedBackend) -> Box<str> {
-    backend.addr.to_string().into()
-}
-
-fn member(backend: &PlannedBackend) -> Member {
-    Member {
-        identity: identity(backend),
-        weight: backend.weight,
-    }
 }
 
 fn policy(port: &PlannedPort) -> Policy {

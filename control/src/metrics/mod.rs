@@ -1,13 +1,16 @@
 //! Counters -> Prometheus text. Pure: the binary hands over what it has and serves the result.
 //!
 //! Labels are bounded by what is served: VIP ports, backends, workers, interfaces and drop reasons; nothing a
-//! client sends becomes a label. Names: `maglane_<what>_<unit>`, counters end in `_total`.
+//! client sends becomes a label. Names: `maglane_<what>_<unit>`, counters end in `_total`; beside them stand the few
+//! of MetalLB that mean the same here, for dashboards and alerts that exist.
 
 mod encode;
+mod metallb;
 mod meter;
 mod served;
 #[cfg(test)]
 pub(crate) mod tests;
+mod updates;
 mod workers;
 
 use std::sync::Arc;
@@ -19,7 +22,9 @@ use prometheus_client::registry::Registry;
 
 use crate::catalog::Catalog;
 
+use metallb::MetalLb;
 pub use meter::{Meter, Totals};
+pub use updates::{Pending, UpdateTimes};
 
 /// Of the text that [`render`] makes.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -29,6 +34,7 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 pub struct Scrape {
     pub catalog: Arc<Catalog>,
     pub meter: Arc<Meter>,
+    pub updates: Arc<UpdateTimes>,
     /// By number.
     pub workers: Vec<WorkerFigures>,
     pub interfaces: Vec<InterfaceFigures>,
@@ -70,10 +76,13 @@ pub struct InterfaceFigures {
 
 /// The page.
 pub fn render(scrape: Scrape) -> String {
+    let mut metallb = Registry::with_prefix("metallb");
+    metallb.register_collector(Box::new(MetalLb(Arc::clone(&scrape.catalog))));
     let mut registry = Registry::with_prefix("maglane");
     registry.register_collector(Box::new(scrape));
     let mut page = String::new();
-    // Writing to a String cannot fail, and the collector fails only as its writer does.
+    // Writing to a String cannot fail, and a collector fails only as its writer does.
     let _ = prometheus_text::encode(&mut page, &registry);
+    let _ = prometheus_text::encode(&mut page, &metallb);
     page
 }

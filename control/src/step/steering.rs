@@ -7,7 +7,7 @@ use maglane_shared::addr::{Addr, VipKey};
 use maglane_shared::service::ForwardingMode;
 use maglane_shared::table::{Generation, ServiceTable};
 
-use crate::compile::{CompiledPort, Compiler};
+use crate::compile::Compiler;
 use crate::effect::{PortSpan, SteerPlan};
 use crate::plan::{PlannedPort, Reach};
 use crate::problem::Problem;
@@ -34,6 +34,10 @@ impl<K: Ord + Copy> Presence<K> {
     pub fn since(&self, key: &K, generation: Generation) -> bool {
         self.0.get(key).is_some_and(|born| *born <= generation)
     }
+
+    pub fn all_since(&self, generation: Generation) -> bool {
+        self.0.values().all(|born| *born <= generation)
+    }
 }
 
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub(super) struct Steering {
     failure: Option<String>,
     /// Nobody has answered yet for what an earlier controller sent.
     unsure: bool,
+    /// Some table's newcomers may not be steered yet: workers that take it decide.
+    waiting: bool,
     /// After a failure nothing is sent before the next tick.
     resting: bool,
 }
@@ -73,6 +79,7 @@ impl Steering {
             attempted_endpoints: BTreeSet::new(),
             in_flight: None,
             failure: None,
+            waiting: true,
             resting: false,
         };
         steering.take_stock(compiler, compiler.table().generation);
@@ -107,7 +114,10 @@ impl Steering {
     }
 
     pub fn published(&mut self, compiler: &Compiler, generation: Generation) {
-        if !Arc::ptr_eq(&self.seen, &compiler.table().services) {
+        let services = &compiler.table().services;
+        if Arc::ptr_eq(&self.seen, services) || self.seen.takes_the_same(services) {
+            self.seen = Arc::clone(services);
+        } else {
             self.take_stock(compiler, generation);
         }
     }
@@ -122,8 +132,9 @@ impl Steering {
             .iter()
             .filter(|port| port.planned.mode == ForwardingMode::Dnat);
         self.dnat_endpoints
-            .update(dnat.flat_map(CompiledPort::endpoints).collect(), generation);
+            .update(dnat.flat_map(|port| port.endpoints()).collect(), generation);
         self.seen = Arc::clone(services);
+        self.waiting = true;
     }
 
     /// The next plan to send, when another one is wanted than the last. `running` is the oldest generation
@@ -139,6 +150,7 @@ impl Steering {
             return None;
         }
         let wanted = self.wanted(ports, running, nat_returns, local);
+        self.waiting = !self.all_since(running);
         if !self.unsure && self.failure.is_none() && wanted.same_set(&self.confirmed) {
             return None;
         }
@@ -151,6 +163,18 @@ impl Steering {
         self.attempted_endpoints.extend(&wanted.endpoints);
         self.in_flight = Some(wanted.clone());
         Some(wanted)
+    }
+
+    /// Can workers that go on change nothing any more?
+    fn all_since(&self, running: Generation) -> bool {
+        self.vips.all_since(running)
+            && self.endpoints.all_since(running)
+            && self.dnat_endpoints.all_since(running)
+    }
+
+    /// Does it matter which tables the workers run, as long as they go on?
+    pub fn waits(&self) -> bool {
+        self.waiting
     }
 
     fn wanted<'p>(

@@ -1,5 +1,6 @@
 mod addresses;
 mod announce;
+mod node_health;
 mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::announce::BgpPlan;
 use crate::effect::{NeighborRef, Question};
+use crate::health::{HealthAnswer, ProbeTarget, Verdict};
 use crate::model::{EndpointSliceSpec, ServiceSpec};
 use crate::plan::plan;
 use crate::problem::Severity;
@@ -63,6 +65,8 @@ struct World {
     /// The router was waited for in vain.
     waived: bool,
     states: Vec<SessionWrite>,
+    probes: Vec<BTreeSet<ProbeTarget>>,
+    answers: Vec<BTreeMap<u16, HealthAnswer>>,
 }
 
 impl World {
@@ -83,6 +87,8 @@ impl World {
             router: BTreeSet::new(),
             waived: false,
             states: vec![],
+            probes: vec![],
+            answers: vec![],
         }
     }
 
@@ -110,6 +116,8 @@ impl World {
                 Effect::ResolveNeighbors(wanted) => self.resolved.extend(wanted),
                 Effect::WriteStatus(writes) => self.writes.extend(writes),
                 Effect::Tell(events) => self.told.extend(events),
+                Effect::Probe(targets) => self.probes.push(targets),
+                Effect::AnswerHealth(answers) => self.answers.push(answers),
                 Effect::Report { appeared, cleared } => {
                     self.reports.extend(appeared.iter().map(|p| format!("+{p}")));
                     self.reports.extend(cleared.iter().map(|p| format!("-{p}")));
@@ -331,7 +339,7 @@ fn a_changed_mac_is_a_table_with_the_same_services() {
     world.tell(vec![Event::NeighborChanged(neighbor(2, "10.0.0.1", 9))]);
     let after = world.controller.table();
     assert!(after.generation > before.generation);
-    assert!(Arc::ptr_eq(&after.services, &before.services) && Arc::ptr_eq(&after.backends, &before.backends));
+    assert!(Arc::ptr_eq(&after.services, &before.services) && after.backends.unshared(&before.backends) == 0);
     assert_eq!(world.controller.work(), Work::default());
     let hop = after
         .routes

@@ -25,6 +25,7 @@ mod sync;
 mod sys;
 pub mod testing;
 pub mod umem;
+mod waker;
 
 pub use config::{BusyPoll, InterfaceConfig, QueueSetConfig, Toggle};
 pub use cpu::{advise_huge_pages, available_cores, pin_current_thread, prefetch, prefetch_ref};
@@ -37,3 +38,4 @@ pub use steer::{
 };
 pub use sys::raise_memlock_limit;
 pub use umem::HeapUmem;
+pub use waker::Waker;

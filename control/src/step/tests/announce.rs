@@ -412,7 +412,7 @@ fn a_controller_begun_anew_knows_what_routers_were_told() {
 
 #[test]
 fn states_are_written_when_they_say_something_else_and_counts_now_and_then() {
-    let mut world = World::with_router(json!({}), 1);
+    let mut world = World::new(1);
     let mut settings = settings(1);
     settings.plan.node = Some(NODE.into());
     settings.sources = [Source::Kernel, Source::Cluster(crate::model::ClusterId::OWN)].into();
