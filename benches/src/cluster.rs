@@ -118,7 +118,9 @@ fn answer(effect: Effect) -> Option<Event> {
         | Effect::Tell(_)
         | Effect::Report { .. }
         | Effect::Probe(_)
-        | Effect::AnswerHealth(_) => None,
+        | Effect::AnswerHealth(_)
+        | Effect::AnnounceBgp(_)
+        | Effect::WriteSessions(_) => None,
     }
 }
 
@@ -191,6 +193,7 @@ fn service(n: u32) -> ServiceSpec {
         mss: Setting::Unset,
         mtu: Setting::Unset,
         global: Setting::Unset,
+        imported: Setting::Unset,
         request: None,
         observed: None,
         problems: vec![],

@@ -7,9 +7,10 @@ use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
+use crate::announce::BgpPlan;
 use crate::health::{HealthAnswer, ProbeTarget};
 use crate::problem::Problem;
-use crate::status::{StatusWrite, UserEvent};
+use crate::status::{SessionWrite, StatusWrite, UserEvent};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,6 +19,9 @@ pub enum Effect {
     Publish(Generation),
     /// Make every interface steer exactly this, then answer [`crate::event::Event::Steered`] (or `SteerFailed`).
     Steer(SteerPlan),
+    /// Make the BGP sessions exactly these, with these routes; [`crate::event::Event::BgpSession`] tells what comes
+    /// of it.
+    AnnounceBgp(BgpPlan),
     /// Put these questions to the kernel ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
     /// Ask these health check node ports and nobody else, again and again; verdicts are [`crate::event::Event::NodeHealth`].
@@ -26,6 +30,8 @@ pub enum Effect {
     AnswerHealth(BTreeMap<u16, HealthAnswer>),
     /// Write these to the own cluster, as long as this process may.
     WriteStatus(Vec<StatusWrite>),
+    /// Write these of this node to the own cluster, creating or deleting them, whoever may write the rest.
+    WriteSessions(Vec<SessionWrite>),
     /// Show these to users.
     Tell(Vec<UserEvent>),
     /// Problems that are new, and those that are gone.

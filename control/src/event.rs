@@ -7,10 +7,11 @@ use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
+use crate::announce::{BfdSession, BgpSession};
 use crate::health::{ProbeTarget, Verdict};
 use crate::model::{
-    ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec,
-    ServiceSpec,
+    AnnounceObject, ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectKind,
+    ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 use crate::routes::{Link, Neighbor, Route};
@@ -56,6 +57,10 @@ pub enum Event {
     PoolDeleted(ObjectName),
     ReservationApplied(Box<ReservationSpec>),
     ReservationDeleted(ObjectName),
+    /// An object that decides who is told of which addresses: BgpPeer, BgpAdvertisement, BfdProfile, Community or
+    /// L2Advertisement.
+    AnnounceApplied(Box<AnnounceObject>),
+    AnnounceDeleted(ObjectRef),
     ImportApplied(Box<ImportSpec>),
     ImportDeleted(ObjectName),
     /// What a Service of a manifest was given, as remembered.
@@ -110,8 +115,37 @@ pub enum Event {
         revision: u64,
         reason: String,
     },
+    /// What a BGP session has come to.
+    BgpSession(Box<BgpSession>),
+    /// The session of this BgpPeer, which left the plan, is over.
+    BgpSessionEnded(ObjectName),
+    BfdSession(Box<BfdSession>),
+    /// This node is to be taken out of service: withdraw everything and go on forwarding. Or no longer.
+    Draining(bool),
     /// Time passes: at least one a second.
     Tick,
+}
+
+impl Event {
+    /// The object is gone.
+    pub(crate) fn deleted(object: ObjectRef) -> Event {
+        let name = object.name.clone();
+        match object.kind {
+            ObjectKind::Service => Event::ServiceDeleted(name),
+            ObjectKind::EndpointSlice => Event::SliceDeleted(name),
+            ObjectKind::Node => Event::NodeDeleted(name),
+            ObjectKind::Namespace => Event::NamespaceDeleted(name),
+            ObjectKind::AddressPool => Event::PoolDeleted(name),
+            ObjectKind::AddressReservation => Event::ReservationDeleted(name),
+            ObjectKind::ServiceImport => Event::ImportDeleted(name),
+            ObjectKind::BgpPeer
+            | ObjectKind::BgpAdvertisement
+            | ObjectKind::BfdProfile
+            | ObjectKind::Community
+            | ObjectKind::L2Advertisement
+            | ObjectKind::BgpSessionState => Event::AnnounceDeleted(object),
+        }
+    }
 }
 
 /// [`PortIndex`] as its number.

@@ -7,8 +7,8 @@ use maglane_shared::addr::Addr;
 
 use crate::event::Event;
 use crate::model::{
-    ClusterId, EndpointSliceSpec, GlobalSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec,
-    ReservationSpec, ServiceSpec,
+    AnnounceObject, ClusterId, EndpointSliceSpec, GlobalSpec, ImportSpec, NamespaceSpec, NodeSpec,
+    ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
 };
 
 /// A clone shares the objects.
@@ -20,6 +20,7 @@ pub struct Store {
     namespaces: BTreeMap<ObjectName, Arc<NamespaceSpec>>,
     pools: BTreeMap<ObjectName, Arc<PoolSpec>>,
     reservations: BTreeMap<ObjectName, Arc<ReservationSpec>>,
+    announce: BTreeMap<ObjectRef, Arc<AnnounceObject>>,
     /// Of type ClusterSetIP; each has the name of its Service.
     imports: BTreeSet<ObjectName>,
     /// What Services of manifests have been given.
@@ -141,6 +142,16 @@ impl Store {
         self.count(|store| store.reservations.remove(name).is_some())
     }
 
+    #[must_use]
+    pub fn apply_announce(&mut self, object: AnnounceObject) -> bool {
+        self.count(|store| put(&mut store.announce, object.object(), object))
+    }
+
+    #[must_use]
+    pub fn delete_announce(&mut self, object: &ObjectRef) -> bool {
+        self.count(|store| store.announce.remove(object).is_some())
+    }
+
     /// Returns the Services that must be planned anew. Likewise the next one.
     #[must_use]
     pub fn apply_import(&mut self, spec: ImportSpec) -> Vec<ObjectName> {
@@ -196,6 +207,11 @@ impl Store {
         self.reservations.values().map(|spec| &**spec)
     }
 
+    /// What decides about announcing, by kind and name.
+    pub fn announce(&self) -> impl Iterator<Item = &AnnounceObject> {
+        self.announce.values().map(|object| &**object)
+    }
+
     /// Grows with every change.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -215,7 +231,7 @@ impl Store {
 
     /// What would make this store of an empty one.
     pub fn events(&self) -> impl Iterator<Item = Event> {
-        fn copies<T: Clone>(all: &BTreeMap<ObjectName, Arc<T>>) -> impl Iterator<Item = Box<T>> {
+        fn copies<K, T: Clone>(all: &BTreeMap<K, Arc<T>>) -> impl Iterator<Item = Box<T>> {
             all.values().map(|spec| Box::new(T::clone(spec)))
         }
         let granted = self.granted.iter().map(|(name, addresses)| Event::Granted {
@@ -231,6 +247,7 @@ impl Store {
             .chain(copies(&self.namespaces).map(Event::NamespaceApplied))
             .chain(copies(&self.pools).map(Event::PoolApplied))
             .chain(copies(&self.reservations).map(Event::ReservationApplied))
+            .chain(copies(&self.announce).map(Event::AnnounceApplied))
             .chain(imports)
             .chain(copies(&self.services).map(Event::ServiceApplied))
             .chain(copies(&self.slices).map(Event::SliceApplied))
@@ -293,7 +310,7 @@ impl Store {
 }
 
 /// Says whether it is news.
-fn put<T: PartialEq>(all: &mut BTreeMap<ObjectName, Arc<T>>, name: ObjectName, spec: T) -> bool {
+fn put<K: Ord, T: PartialEq>(all: &mut BTreeMap<K, Arc<T>>, name: K, spec: T) -> bool {
     if all.get(&name).is_some_and(|before| **before == spec) {
         return false;
     }

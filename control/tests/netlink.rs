@@ -128,7 +128,9 @@ impl World {
                     | Effect::WriteStatus(_)
                     | Effect::Tell(_)
                     | Effect::Probe(_)
-                    | Effect::AnswerHealth(_) => {}
+                    | Effect::AnswerHealth(_)
+                    | Effect::AnnounceBgp(_)
+                    | Effect::WriteSessions(_) => {}
                 }
             }
             events = caused;

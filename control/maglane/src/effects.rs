@@ -83,6 +83,10 @@ pub fn perform(
                 tracing::debug!(generation = generation.0, services, "published");
             }
             Effect::Steer(plan) => follow.events.push(steer(&plan, engine)),
+            Effect::AnnounceBgp(plan) => {
+                tracing::debug!(peers = plan.peers.len(), revision = plan.revision, "BGP");
+            }
+            Effect::WriteSessions(states) => tracing::debug!(count = states.len(), "states of BGP sessions"),
             Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),
             Effect::Probe(targets) => follow.probes = Some(targets),
             Effect::AnswerHealth(answers) => follow.answers = Some(answers),

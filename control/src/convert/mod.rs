@@ -2,11 +2,13 @@
 //! objects. Kubernetes types end here.
 
 mod annotations;
+mod announce;
 mod imports;
 mod node;
 mod pools;
 mod request;
 
+pub(crate) use announce::{Announces, announce};
 pub(crate) use imports::{ServiceImport, import};
 pub(crate) use node::node;
 pub(crate) use pools::{namespace, pool, reservation};

@@ -10,11 +10,13 @@ use serde_json::Value;
 
 use super::document::{Document, documents, typed};
 use crate::convert::{self, Converted, Misfit, Origin, ServiceImport};
-use crate::crd::{AddressPool, AddressReservation};
+use crate::crd::{
+    AddressPool, AddressReservation, BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement,
+};
 use crate::event::{Event, Source};
 use crate::model::{
-    ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef,
-    PoolSpec, ReservationSpec, ServiceSpec,
+    AnnounceObject, ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectKind,
+    ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 
@@ -26,6 +28,7 @@ enum Object {
     Namespace(Box<NamespaceSpec>),
     Pool(Box<PoolSpec>),
     Reservation(Box<ReservationSpec>),
+    Announce(Box<AnnounceObject>),
     Import(Box<ImportSpec>),
 }
 
@@ -38,6 +41,7 @@ impl Object {
             Object::Namespace(spec) => Event::NamespaceApplied(spec),
             Object::Pool(spec) => Event::PoolApplied(spec),
             Object::Reservation(spec) => Event::ReservationApplied(spec),
+            Object::Announce(object) => Event::AnnounceApplied(object),
             Object::Import(spec) => Event::ImportApplied(spec),
         }
     }
@@ -158,7 +162,8 @@ impl Library {
             self.told
                 .keys()
                 .filter(|reference| !now.contains_key(reference))
-                .map(deleted),
+                .cloned()
+                .map(Event::deleted),
         );
         self.told = now;
         if problems != self.told_problems {
@@ -202,18 +207,6 @@ impl Keep {
             Keep::Named(named) => named.contains(object),
             Keep::All => true,
         }
-    }
-}
-
-fn deleted(reference: &ObjectRef) -> Event {
-    match reference.kind {
-        ObjectKind::Service => Event::ServiceDeleted(reference.name.clone()),
-        ObjectKind::EndpointSlice => Event::SliceDeleted(reference.name.clone()),
-        ObjectKind::Node => Event::NodeDeleted(reference.name.clone()),
-        ObjectKind::Namespace => Event::NamespaceDeleted(reference.name.clone()),
-        ObjectKind::AddressPool => Event::PoolDeleted(reference.name.clone()),
-        ObjectKind::AddressReservation => Event::ReservationDeleted(reference.name.clone()),
-        ObjectKind::ServiceImport => Event::ImportDeleted(reference.name.clone()),
     }
 }
 
@@ -279,17 +272,9 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
         Ok(header) => header,
         Err(misfit) => return broken(None, misfit),
     };
-    let kind = match (header.api_version.as_str(), header.kind.as_str()) {
-        ("v1", "Service") => ObjectKind::Service,
-        ("discovery.k8s.io/v1", "EndpointSlice") => ObjectKind::EndpointSlice,
-        ("v1", "Node") => ObjectKind::Node,
-        ("v1", "Namespace") => ObjectKind::Namespace,
-        ("maglane.io/v1alpha1", "AddressPool") => ObjectKind::AddressPool,
-        ("maglane.io/v1alpha1", "AddressReservation") => ObjectKind::AddressReservation,
-        ("multicluster.x-k8s.io/v1alpha1" | "multicluster.x-k8s.io/v1beta1", "ServiceImport") => {
-            ObjectKind::ServiceImport
-        }
-        ("", _) | (_, "") => {
+    let kind = match followed(&header.api_version, &header.kind) {
+        Some(kind) => kind,
+        None if header.api_version.is_empty() || header.kind.is_empty() => {
             let message = "has no apiVersion or no kind, so it is no Kubernetes object".to_owned();
             return broken(
                 None,
@@ -299,7 +284,7 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
                 },
             );
         }
-        (version, kind) => return Outcome::Ignored(other_kind(version, kind).at(&place)),
+        None => return Outcome::Ignored(other_kind(&header.api_version, &header.kind).at(&place)),
     };
     if header.metadata.name.is_empty() {
         let message = "is missing; every object needs a name".to_owned();
@@ -311,9 +296,15 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
             },
         );
     }
+    let namespace = header.metadata.namespace.as_deref().filter(|n| !n.is_empty());
+    let namespace = if kind.is_namespaced() {
+        namespace.unwrap_or("default")
+    } else {
+        ""
+    };
     let object = ObjectRef {
         kind,
-        name: ObjectName::of(cluster, namespace(kind, &header), &header.metadata.name),
+        name: ObjectName::of(cluster, namespace, &header.metadata.name),
     };
     let origin = Origin {
         object: &object,
@@ -322,25 +313,10 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
     read(value, text.as_ref(), origin).unwrap_or_else(|misfit| broken(Some(object.clone()), misfit))
 }
 
-/// The namespace an object of the kind is in.
-fn namespace(kind: ObjectKind, header: &Header) -> &str {
-    match kind {
-        ObjectKind::Service
-        | ObjectKind::EndpointSlice
-        | ObjectKind::AddressReservation
-        | ObjectKind::ServiceImport => header
-            .metadata
-            .namespace
-            .as_deref()
-            .filter(|n| !n.is_empty())
-            .unwrap_or("default"),
-        ObjectKind::Node | ObjectKind::Namespace | ObjectKind::AddressPool => "",
-    }
-}
-
 /// By its kind.
 fn read(value: Value, text: Option<&(String, u64)>, origin: Origin<'_>) -> Result<Outcome, Misfit> {
     let object = origin.object;
+    let announce = |converted| good(object, converted, Object::Announce);
     match object.kind {
         ObjectKind::Service => typed::<Service>(value, text)
             .and_then(|service| convert::service(service, origin))
@@ -363,7 +339,48 @@ fn read(value: Value, text: Option<&(String, u64)>, origin: Origin<'_>) -> Resul
         ObjectKind::ServiceImport => typed::<ServiceImport>(value, text)
             .and_then(|import| convert::import(import, origin))
             .map(|converted| good(object, converted, Object::Import)),
+        ObjectKind::BgpPeer => typed::<BgpPeer>(value, text)
+            .and_then(|peer| convert::announce(peer, origin))
+            .map(announce),
+        ObjectKind::BgpAdvertisement => typed::<BgpAdvertisement>(value, text)
+            .and_then(|advertisement| convert::announce(advertisement, origin))
+            .map(announce),
+        ObjectKind::BfdProfile => typed::<BfdProfile>(value, text)
+            .and_then(|profile| convert::announce(profile, origin))
+            .map(announce),
+        ObjectKind::Community => typed::<Community>(value, text)
+            .and_then(|community| convert::announce(community, origin))
+            .map(announce),
+        ObjectKind::L2Advertisement => typed::<L2Advertisement>(value, text)
+            .and_then(|advertisement| convert::announce(advertisement, origin))
+            .map(announce),
+        ObjectKind::BgpSessionState => Ok(Outcome::Ignored(other_kind(
+            "maglane.io/v1alpha1",
+            "BgpSessionState",
+        ))),
     }
+}
+
+/// The kinds that count.
+fn followed(version: &str, kind: &str) -> Option<ObjectKind> {
+    let kind = match (version, kind) {
+        ("v1", "Service") => ObjectKind::Service,
+        ("discovery.k8s.io/v1", "EndpointSlice") => ObjectKind::EndpointSlice,
+        ("v1", "Node") => ObjectKind::Node,
+        ("v1", "Namespace") => ObjectKind::Namespace,
+        ("maglane.io/v1alpha1", "AddressPool") => ObjectKind::AddressPool,
+        ("maglane.io/v1alpha1", "AddressReservation") => ObjectKind::AddressReservation,
+        ("maglane.io/v1alpha1", "BgpPeer") => ObjectKind::BgpPeer,
+        ("maglane.io/v1alpha1", "BgpAdvertisement") => ObjectKind::BgpAdvertisement,
+        ("maglane.io/v1alpha1", "BfdProfile") => ObjectKind::BfdProfile,
+        ("maglane.io/v1alpha1", "Community") => ObjectKind::Community,
+        ("maglane.io/v1alpha1", "L2Advertisement") => ObjectKind::L2Advertisement,
+        ("multicluster.x-k8s.io/v1alpha1" | "multicluster.x-k8s.io/v1beta1", "ServiceImport") => {
+            ObjectKind::ServiceImport
+        }
+        _ => return None,
+    };
+    Some(kind)
 }
 
 fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) -> Object) -> Outcome {
@@ -376,7 +393,8 @@ fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) ->
 fn other_kind(version: &str, kind: &str) -> Problem {
     let message = format!(
         "{kind} ({version}) is ignored: only Service, Node, Namespace (v1), EndpointSlice (discovery.k8s.io/v1), \
-         AddressPool and AddressReservation (maglane.io/v1alpha1), ServiceImport (multicluster.x-k8s.io) count"
+         AddressPool, AddressReservation, BgpPeer, BgpAdvertisement, BfdProfile, Community and L2Advertisement \
+         (maglane.io/v1alpha1), ServiceImport (multicluster.x-k8s.io) count"
     );
     Problem::note(message, "nothing, or move it elsewhere")
 }

@@ -62,12 +62,19 @@ impl Collector for MetalLb {
 /// An object of ours that cannot be used as it is.
 fn is_stale(problem: &Problem) -> bool {
     let ours = problem.object.as_ref().is_some_and(|object| match object.kind {
-        ObjectKind::AddressPool | ObjectKind::AddressReservation => true,
+        ObjectKind::AddressPool
+        | ObjectKind::AddressReservation
+        | ObjectKind::BgpPeer
+        | ObjectKind::BgpAdvertisement
+        | ObjectKind::BfdProfile
+        | ObjectKind::Community
+        | ObjectKind::L2Advertisement => true,
         ObjectKind::Service
         | ObjectKind::EndpointSlice
         | ObjectKind::Node
         | ObjectKind::Namespace
-        | ObjectKind::ServiceImport => false,
+        | ObjectKind::ServiceImport
+        | ObjectKind::BgpSessionState => false,
     });
     ours && problem.severity == Severity::Error
 }

@@ -528,6 +528,8 @@ fn zone_hints_count_when_every_ready_endpoint_has_one_and_one_is_for_this_zone()
         zone: Some("east".into()),
         pod_ranges: vec![],
         usable: true,
+        labels: BTreeMap::new(),
+        network_unavailable: false,
     };
     let settings = PlanSettings {
         node: Some("lb-1".into()),
@@ -568,6 +570,8 @@ fn nodes_are_backends_on_the_node_port_and_local_wants_a_ready_endpoint_there() 
         zone: None,
         pod_ranges: vec![],
         usable,
+        labels: BTreeMap::new(),
+        network_unavailable: false,
     };
     let nodes = [
         node("a", "10.1.0.1", true),

@@ -6,6 +6,7 @@
 //! after a restart of the control side alone, before every source has told all it has (invariant 7).
 
 mod addresses;
+mod announce;
 mod floor;
 mod node_health;
 mod overlaps;
@@ -33,11 +34,13 @@ use crate::model::{ClusterId, NodeSpec, ObjectKind, ObjectName, ObjectRef, Servi
 use crate::plan::{Plan, PlanSettings, PlannedPort, Reach, ServicePlan, Surroundings, plan_service};
 use crate::problem::Problem;
 use crate::routes::RouteStore;
-use crate::status::Gates;
+use crate::status::{Announced, Gates};
 use crate::store::Store;
 
 use addresses::Addresses;
 pub(crate) use addresses::allocation;
+use announce::Announcer;
+pub use announce::Told;
 use floor::Floor;
 use node_health::NodeHealth;
 use problems::Complaints;
@@ -71,6 +74,8 @@ pub struct Resume {
     pub ports: Arc<[Arc<CompiledPort>]>,
     /// The last plan sent, with every address that may be steered.
     pub steered: Arc<SteerPlan>,
+    /// What routers were told.
+    pub told: Told,
 }
 
 #[derive(Debug)]
@@ -80,6 +85,7 @@ pub struct Controller {
     routes: RouteStore,
     compiler: Compiler,
     steering: Steering,
+    announcer: Announcer,
     complaints: Complaints,
     /// Services to plan anew.
     dirty: BTreeSet<ObjectName>,
@@ -124,6 +130,7 @@ impl Controller {
             store: Store::default(),
             routes,
             steering: Steering::new(resume.steered, &compiler),
+            announcer: Announcer::new(resume.told, &compiler),
             compiler,
             complaints: Complaints::default(),
             dirty: BTreeSet::new(),
@@ -175,6 +182,7 @@ impl Controller {
             running: self.running.clone(),
             ports: Arc::clone(self.compiler.ports()),
             steered: Arc::clone(self.steering.confirmed()),
+            announce: self.announcer.view(),
             problems: self.complaints.all().cloned().collect(),
             sources: self.sources(),
             pools: self.addresses.figures(),
@@ -189,6 +197,7 @@ impl Controller {
             table: self.table(),
             ports: Arc::clone(self.compiler.ports()),
             steered: Arc::clone(self.steering.resume()),
+            told: self.announcer.told(),
         }
     }
 
@@ -202,14 +211,24 @@ impl Controller {
         self.compiler.work()
     }
 
+    /// Is nothing announced any more, and nothing being withdrawn?
+    pub fn is_silent(&self) -> bool {
+        self.announcer.is_silent()
+    }
+
     fn apply(&mut self, event: Event, now: Duration) {
         self.restored.look(&event);
+        if announce::concerns(&event) {
+            self.moved = true;
+            self.catalog = None;
+        }
         let routes = &mut self.routes;
         match event {
             Event::ServiceApplied(spec) => {
                 self.removals.withdraw(&spec.name);
                 self.addresses.touch(spec.name.cluster);
                 self.addresses.look_at(&spec.name);
+                self.moved |= self.relabels(&spec);
                 self.dirty.extend(self.store.apply_service(*spec));
             }
             Event::ServiceDeleted(name) => self.removals.wish(name),
@@ -247,11 +266,14 @@ impl Controller {
             Event::ReservationDeleted(name) => {
                 self.touch_if(name.cluster, |store| store.delete_reservation(&name));
             }
+            Event::AnnounceApplied(object) => self.moved |= self.store.apply_announce(*object),
+            Event::AnnounceDeleted(object) => self.moved |= self.store.delete_announce(&object),
             Event::ImportApplied(spec) => self.dirty.extend(self.store.apply_import(*spec)),
             Event::ImportDeleted(name) => self.dirty.extend(self.store.delete_import(&name)),
             Event::Granted { service, addresses } => self.dirty.extend(self.store.grant(service, addresses)),
             Event::Leading(leading) => self.addresses.lead(leading, &self.store),
             Event::Restored(events) => {
+                self.announcer.restored();
                 for event in events {
                     self.apply(event.clone(), now);
                     self.restored.add(&event);
@@ -299,8 +321,12 @@ impl Controller {
                 self.catalog = None;
             }
             Event::SteerFailed { revision, reason } => self.steering.failed(revision, reason),
+            Event::BgpSession(session) => self.announcer.session(*session),
+            Event::BgpSessionEnded(peer) => self.announcer.session_ended(&peer),
+            Event::BfdSession(session) => self.announcer.bfd_session(*session),
+            Event::Draining(draining) => self.announcer.drain(draining, now),
             Event::Tick => {
-                self.moved |= self.steering.retry();
+                self.moved |= self.steering.retry() | self.announcer.tick(now);
                 self.dirty.extend(self.tiers.due(now));
                 self.dirty.extend(self.floor.due(now, |key| self.owner(key)));
             }
@@ -315,7 +341,7 @@ impl Controller {
         {
             let fell_back = generation < *running;
             *running = generation;
-            self.moved |= fell_back || self.steering.waits();
+            self.moved |= fell_back || self.steering.waits() || self.announcer.waits();
             self.catalog = None;
         }
     }
@@ -329,6 +355,8 @@ impl Controller {
         self.replan(now);
         if self.may_act() {
             if std::mem::take(&mut self.moved) {
+                self.announcer.look_again();
+                effects.extend(self.announce(now));
                 // First: what is un-steered here may still be in the table for a while, never the other way round.
                 effects.extend(self.steer().map(Effect::Steer));
                 self.choose_ports();
@@ -341,6 +369,7 @@ impl Controller {
             }
         }
         effects.extend(addresses);
+        effects.extend(self.session_states(now));
         effects.extend(self.report());
         effects
     }
@@ -360,7 +389,12 @@ impl Controller {
         let steered = &self.steering.confirmed().vips;
         let services = &self.services;
         let store = &self.store;
-        let gates = |name: &ObjectName| gates(store.service(name), services.get(name), steered);
+        let announcer = &self.announcer;
+        let node = self.settings.plan.node.as_deref();
+        let gates = |name: &ObjectName| Gates {
+            announced: announcer.announced(name, node),
+            ..gates(store.service(name), services.get(name), steered)
+        };
         let outcome = self
             .addresses
             .settle(&self.store, &self.settings.plan, synced, gates);
@@ -478,8 +512,9 @@ impl Controller {
 
     fn steer(&mut self) -> Option<SteerPlan> {
         let running = self.running.iter().copied().min().unwrap_or_default();
+        let held = self.held_ports();
         self.steering.next(
-            &self.plan,
+            self.plan.ports.iter().chain(&held),
             running,
             &self.settings.nat_returns,
             self.routes.local(),
@@ -518,6 +553,7 @@ impl Controller {
         self.generation = Generation(self.generation.0 + 1);
         self.compiler.compile(&self.ports, &routes, self.generation);
         self.steering.published(&self.compiler, self.generation);
+        self.announcer.published(&self.compiler, self.generation);
         self.catalog = None;
         Some(self.generation)
     }
@@ -530,7 +566,8 @@ impl Controller {
                 name,
             })
         };
-        let own: [Vec<Problem>; 7] = [
+        let own: [Vec<Problem>; 8] = [
+            self.announcer.problems(),
             self.floor.problems(owner),
             self.removals.problem().into_iter().collect(),
             self.compiler.problems(),
@@ -555,6 +592,7 @@ fn gates(service: Option<&ServiceSpec>, plan: Option<&ServicePlan>, steered: &BT
     let ports: Vec<&Arc<PlannedPort>> = all.filter(|port| vips.contains(&port.key.addr)).collect();
     let usable = |port: &&&Arc<PlannedPort>| port.backends.iter().any(|backend| backend.weight > 0);
     Gates {
+        announced: Announced::not_served(),
         ports: ports.len(),
         usable_ports: ports.iter().filter(usable).count(),
         programmed: !ports.is_empty() && ports.iter().all(|port| steered.contains(&port.key.addr)),

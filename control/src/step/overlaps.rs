@@ -86,6 +86,7 @@ mod tests {
 
     fn pool(ranges: &[&str]) -> PoolSpec {
         PoolSpec {
+            labels: crate::ipam::Labels::new(),
             name: ObjectName::new("", "main"),
             pool: Pool {
                 ranges: ranges
@@ -113,6 +114,8 @@ mod tests {
                 addresses: vec![addr(address)],
                 zone: None,
                 pod_ranges: vec![pods.parse().unwrap()],
+                labels: crate::ipam::Labels::new(),
+                network_unavailable: false,
                 usable: true,
             });
         }

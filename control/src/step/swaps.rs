@@ -8,6 +8,7 @@ use maglane_shared::addr::Addr;
 use maglane_shared::service::ForwardingMode;
 
 use super::Controller;
+use super::announce::is_usable;
 use crate::plan::{PlannedPort, ServicePlan, Swap};
 
 /// What a round of planning came to: the swaps of all Services, as long as that is all there is.
@@ -47,8 +48,8 @@ impl Controller {
             return;
         };
         ports[at] = Arc::clone(&new);
-        // The steering program is told where replies of such backends come from.
-        self.moved |= new.mode == ForwardingMode::Dnat;
+        // The steering program is told where replies of such backends come from; routers, whether there are any.
+        self.moved |= new.mode == ForwardingMode::Dnat || is_usable(&old) != is_usable(&new);
         match self.ports.get_mut(at).filter(|held| Arc::ptr_eq(held, &old)) {
             Some(held) => {
                 self.routes.change_backends(addrs_of(&old), addrs_of(&new));

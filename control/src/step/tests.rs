@@ -1,4 +1,5 @@
 mod addresses;
+mod announce;
 mod node_health;
 mod safety;
 
@@ -10,12 +11,13 @@ use maglane_shared::service::ForwardingMode;
 use proptest::prelude::*;
 
 use super::*;
+use crate::announce::BgpPlan;
 use crate::effect::{NeighborRef, Question};
 use crate::health::{HealthAnswer, ProbeTarget, Verdict};
 use crate::model::{EndpointSliceSpec, ServiceSpec};
 use crate::plan::plan;
 use crate::problem::Severity;
-use crate::status::{StatusWrite, UserEvent};
+use crate::status::{SessionWrite, StatusWrite, UserEvent};
 use crate::testing::{addr, endpoint, link, mac, name, neighbor, port, route, service, slice};
 
 fn settings(workers: u16) -> Settings {
@@ -57,6 +59,12 @@ struct World {
     reports: Vec<String>,
     writes: Vec<StatusWrite>,
     told: Vec<UserEvent>,
+    /// The newest plan, and what the router was told.
+    bgp: BgpPlan,
+    router: BTreeSet<Addr>,
+    /// The router was waited for in vain.
+    waived: bool,
+    states: Vec<SessionWrite>,
     probes: Vec<BTreeSet<ProbeTarget>>,
     answers: Vec<BTreeMap<u16, HealthAnswer>>,
 }
@@ -75,6 +83,10 @@ impl World {
             reports: vec![],
             writes: vec![],
             told: vec![],
+            bgp: BgpPlan::default(),
+            router: BTreeSet::new(),
+            waived: false,
+            states: vec![],
             probes: vec![],
             answers: vec![],
         }
@@ -99,6 +111,8 @@ impl World {
             match effect {
                 Effect::Publish(generation) => self.publish(generation),
                 Effect::Steer(plan) => self.steer(plan),
+                Effect::AnnounceBgp(plan) => self.announce(plan),
+                Effect::WriteSessions(states) => self.states.extend(states),
                 Effect::ResolveNeighbors(wanted) => self.resolved.extend(wanted),
                 Effect::WriteStatus(writes) => self.writes.extend(writes),
                 Effect::Tell(events) => self.told.extend(events),
@@ -126,6 +140,11 @@ impl World {
             steered.is_subset(&addrs),
             "{steered:?} is steered, but {generation:?} has only {addrs:?}"
         );
+        assert!(
+            self.waived || self.router.is_subset(&addrs),
+            "{:?} is announced, but {generation:?} has only {addrs:?}",
+            self.router
+        );
         self.tables.push((generation, addrs));
     }
 
@@ -135,6 +154,12 @@ impl World {
             self.steers
                 .last()
                 .is_none_or(|last| last.revision < plan.revision)
+        );
+        assert!(
+            self.waived || self.router.is_subset(&plan.vips),
+            "{:?} is announced, {:?} would be steered",
+            self.router,
+            plan.vips
         );
         let oldest = *self.running.iter().min().unwrap();
         for (generation, addrs) in self.tables.iter().filter(|(g, _)| *g >= oldest) {

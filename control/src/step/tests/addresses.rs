@@ -70,6 +70,7 @@ fn pool(cluster: ClusterId, range: &str) -> Event {
             ..Pool::default()
         },
         name,
+        labels: BTreeMap::new(),
         generation: Some(1),
         observed: Observed::default(),
         problems: vec![],
@@ -160,7 +161,8 @@ fn only_a_leader_that_knows_everything_gives_addresses_and_each_change_is_writte
             "True SettingsValid",
             "True Satisfied",
             "False NoBalancedPort",
-            "False Pending"
+            "False Pending",
+            "False NotServed"
         ]
     );
     assert_eq!(world.told.len(), 1);
@@ -180,7 +182,8 @@ fn only_a_leader_that_knows_everything_gives_addresses_and_each_change_is_writte
             "True SettingsValid",
             "True Satisfied",
             "True BackendsUsable",
-            "True Programmed"
+            "True Programmed",
+            "False NoMatchingAdvertisement"
         ]
     );
     let seen = world.body("web");

@@ -21,6 +21,8 @@ fn node(title: &str, address: &str) -> Event {
         addresses: vec![addr(address), addr("2001:db8::1")],
         zone: None,
         pod_ranges: vec![],
+        labels: BTreeMap::new(),
+        network_unavailable: false,
         usable: true,
     }))
 }
