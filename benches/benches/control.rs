@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use maglane_benches::cluster::Cluster;
 use maglane_benches::timing::criterion;
 
@@ -19,8 +19,8 @@ const SIZES: [Cluster; 2] = [
     },
 ];
 
-fn id(what: &str, cluster: Cluster) -> BenchmarkId {
-    BenchmarkId::new(what, format!("{} x {}", cluster.services, cluster.endpoints))
+fn id(what: &str, cluster: Cluster) -> String {
+    format!("{what}/{} x {}", cluster.services, cluster.endpoints)
 }
 
 /// Each Service in turn loses its last endpoint, or has it back.

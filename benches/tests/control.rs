@@ -23,7 +23,9 @@ fn cost(cluster: Cluster) -> Cost {
     let mut controller = cluster.controller();
     let mut change = |count| controller.step(cluster.slice(7, count), Duration::from_secs(2));
     // The first change may make room for those that follow.
-    [cluster.endpoints - 1, cluster.endpoints].map(&mut change);
+    for count in [cluster.endpoints - 1, cluster.endpoints] {
+        change(count);
+    }
     let event = cluster.slice(7, cluster.endpoints - 1);
     let before = controller.table();
     let region = Region::new(ALLOCATOR);
