@@ -130,7 +130,6 @@ impl Addresses {
         store: &Store,
         settings: &PlanSettings,
         synced: impl Fn(ClusterId) -> bool,
-        gates: impl Fn(&ObjectName) -> Gates,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         for cluster in [ClusterId::MANIFESTS, ClusterId::OWN] {
@@ -139,9 +138,6 @@ impl Addresses {
                 self.allocate(cluster, store, settings, &mut outcome);
                 outcome.allocated = true;
             }
-        }
-        if self.leading && synced(ClusterId::OWN) {
-            self.statuses(store, gates, &mut outcome);
         }
         outcome
     }
@@ -239,7 +235,8 @@ impl Addresses {
         }
     }
 
-    fn statuses(&mut self, store: &Store, gates: impl Fn(&ObjectName) -> Gates, outcome: &mut Outcome) {
+    /// What is to be said on Services, once it is known how far they have come.
+    pub fn statuses(&mut self, store: &Store, gates: impl Fn(&ObjectName) -> Gates, outcome: &mut Outcome) {
         let Some(allocation) = self.allocations.get(&ClusterId::OWN) else {
             return;
         };

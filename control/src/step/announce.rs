@@ -16,7 +16,7 @@ use maglane_shared::table::Generation;
 use super::Controller;
 use super::steering::Presence;
 use crate::announce::{
-    BfdSession, BgpPlan, BgpSession, Candidate, Memory, Node, Situation, Standing, Verdict, decide,
+    BfdSession, BgpPlan, BgpSession, Candidate, Memory, Node, Reason, Situation, Standing, Verdict, decide,
 };
 use crate::catalog::AnnounceView;
 use crate::compile::Compiler;
@@ -76,6 +76,8 @@ pub(super) struct Announcer {
     bfd: BTreeMap<ObjectName, BfdSession>,
     draining: Option<Duration>,
     verdicts: BTreeMap<ObjectName, Verdict>,
+    /// Of Services that are not served.
+    at_least: Reason,
     /// Services of which something else is to be said than before.
     to_say: BTreeSet<ObjectName>,
     problems: Vec<Problem>,
@@ -106,6 +108,7 @@ impl Announcer {
             bfd: BTreeMap::new(),
             draining: None,
             verdicts: BTreeMap::new(),
+            at_least: Reason::NoMatchingAdvertisement,
             to_say: BTreeSet::new(),
             problems: vec![],
             book: Book::default(),
@@ -247,6 +250,7 @@ impl Announcer {
         };
         let decision = decide(&situation, &mut self.memory);
         self.problems = decision.problems;
+        self.at_least = decision.at_least;
         let before = std::mem::replace(&mut self.verdicts, decision.verdicts);
         let changed = self
             .verdicts
@@ -337,9 +341,8 @@ impl Announcer {
                 .get(*peer)
                 .is_some_and(|s| s.is_established() && s.told > 0)
         };
-        let Some(verdict) = self.verdicts.get(name) else {
-            return Announced::not_served();
-        };
+        let unknown = Verdict::of(self.at_least);
+        let verdict = self.verdicts.get(name).unwrap_or(&unknown);
         let (there, missing): (Vec<&ObjectName>, Vec<&ObjectName>) = verdict.peers.iter().partition(has);
         Announced::new(verdict.reason, node.unwrap_or_default(), &there, &missing)
     }

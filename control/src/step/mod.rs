@@ -37,8 +37,8 @@ use crate::routes::RouteStore;
 use crate::status::{Announced, Gates};
 use crate::store::Store;
 
-use addresses::Addresses;
 pub(crate) use addresses::allocation;
+use addresses::{Addresses, Outcome};
 use announce::Announcer;
 pub use announce::Told;
 use floor::Floor;
@@ -368,7 +368,7 @@ impl Controller {
                 effects.push(Effect::ResolveNeighbors(due));
             }
         }
-        effects.extend(addresses);
+        effects.extend(self.say(addresses));
         effects.extend(self.session_states(now));
         effects.extend(self.report());
         effects
@@ -381,28 +381,29 @@ impl Controller {
         }
     }
 
-    fn settle_addresses(&mut self) -> Vec<Effect> {
-        let synced = |cluster| match cluster {
-            ClusterId::MANIFESTS => self.synced.contains(&Source::Manifests),
-            cluster => self.synced.contains(&Source::Cluster(cluster)),
-        };
-        let steered = &self.steering.confirmed().vips;
-        let services = &self.services;
-        let store = &self.store;
-        let announcer = &self.announcer;
-        let node = self.settings.plan.node.as_deref();
-        let gates = |name: &ObjectName| Gates {
-            announced: announcer.announced(name, node),
-            ..gates(store.service(name), services.get(name), steered)
-        };
-        let outcome = self
-            .addresses
-            .settle(&self.store, &self.settings.plan, synced, gates);
+    fn settle_addresses(&mut self) -> Outcome {
+        let synced = |cluster| is_synced(&self.synced, cluster);
+        let mut outcome = self.addresses.settle(&self.store, &self.settings.plan, synced);
         if outcome.allocated {
             self.catalog = None;
         }
-        for (name, addresses) in outcome.granted {
+        for (name, addresses) in std::mem::take(&mut outcome.granted) {
             self.dirty.extend(self.store.grant(name, addresses));
+        }
+        outcome
+    }
+
+    /// What has come of addresses, in words.
+    fn say(&mut self, mut outcome: Outcome) -> Vec<Effect> {
+        if self.addresses.is_leading() && is_synced(&self.synced, ClusterId::OWN) {
+            let steered = &self.steering.confirmed().vips;
+            let node = self.settings.plan.node.as_deref();
+            let (services, store, announcer) = (&self.services, &self.store, &self.announcer);
+            let gates = |name: &ObjectName| {
+                let announced = announcer.announced(name, node);
+                gates(store.service(name), services.get(name), steered, announced)
+            };
+            self.addresses.statuses(store, gates, &mut outcome);
         }
         let mut effects = vec![];
         if !outcome.writes.is_empty() {
@@ -582,8 +583,20 @@ impl Controller {
     }
 }
 
+fn is_synced(synced: &BTreeSet<Source>, cluster: ClusterId) -> bool {
+    synced.contains(&match cluster {
+        ClusterId::MANIFESTS => Source::Manifests,
+        cluster => Source::Cluster(cluster),
+    })
+}
+
 /// How far a Service has come; its load balancer addresses alone count.
-fn gates(service: Option<&ServiceSpec>, plan: Option<&ServicePlan>, steered: &BTreeSet<Addr>) -> Gates {
+fn gates(
+    service: Option<&ServiceSpec>,
+    plan: Option<&ServicePlan>,
+    steered: &BTreeSet<Addr>,
+    announced: Announced,
+) -> Gates {
     let vips = service
         .and_then(|service| service.vips.get())
         .map(Vec::as_slice)
@@ -592,7 +605,7 @@ fn gates(service: Option<&ServiceSpec>, plan: Option<&ServicePlan>, steered: &BT
     let ports: Vec<&Arc<PlannedPort>> = all.filter(|port| vips.contains(&port.key.addr)).collect();
     let usable = |port: &&&Arc<PlannedPort>| port.backends.iter().any(|backend| backend.weight > 0);
     Gates {
-        announced: Announced::not_served(),
+        announced,
         ports: ports.len(),
         usable_ports: ports.iter().filter(usable).count(),
         programmed: !ports.is_empty() && ports.iter().all(|port| steered.contains(&port.key.addr)),

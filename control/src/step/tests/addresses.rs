@@ -162,7 +162,7 @@ fn only_a_leader_that_knows_everything_gives_addresses_and_each_change_is_writte
             "True Satisfied",
             "False NoBalancedPort",
             "False Pending",
-            "False NotServed"
+            "False NoMatchingAdvertisement"
         ]
     );
     assert_eq!(world.told.len(), 1);
