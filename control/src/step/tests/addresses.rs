@@ -196,8 +196,8 @@ fn only_a_leader_that_knows_everything_gives_addresses_and_each_change_is_writte
     }
     assert_eq!(world.writes.len(), count);
     assert_eq!(
-        count, 5,
-        "three of the Service, two of the pool: {:?}",
+        count, 4,
+        "two of the Service, two of the pool: {:?}",
         world.writes
     );
 }
