@@ -3,8 +3,9 @@
 //! demand mode only as far as a peer may ask for it.
 //!
 //! `(packet | timer, now) -> packet, change`: no socket, no clock, no allocation. BFD attests
-//! forwarding, so the caller sends only while every worker's heartbeat moves.
+//! forwarding, so [`live`], the thread around the machines, sends only while every worker's heartbeat moves.
 
+pub mod live;
 mod packet;
 mod session;
 #[cfg(test)]
@@ -108,4 +109,6 @@ pub enum Discard {
     DiscriminatorMissing,
     /// Authentication is not in use.
     Authenticated,
+    /// Arrived on another interface than the session's.
+    Interface,
 }

@@ -209,6 +209,19 @@ impl Session {
         }
     }
 
+    /// This node no longer forwards: the last packet to send, which says so where the peer was told
+    /// otherwise. Until forwarding is back, call neither [`Self::tick`] nor [`Self::receive`].
+    pub fn forwarding_lost(&mut self) -> (Option<Packet>, Option<Change>) {
+        let change = match self.state {
+            State::Init | State::Up => self.enter(State::Down, Diagnostic::ForwardingPlaneReset, false),
+            State::AdminDown | State::Down => None,
+        };
+        let last_word = change.map(|_| self.packet());
+        self.last_heard = None;
+        self.remote = Remote::UNKNOWN;
+        (last_word, change)
+    }
+
     fn check(&self, packet: &Packet, arrival: Arrival) -> Result<(), Discard> {
         let near = match self.settings.hops {
             Hops::Single => arrival.ttl == 255,
