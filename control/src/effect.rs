@@ -7,6 +7,7 @@ use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
+use crate::announce::BgpPlan;
 use crate::problem::Problem;
 use crate::status::{StatusWrite, UserEvent};
 
@@ -17,6 +18,9 @@ pub enum Effect {
     Publish(Generation),
     /// Make every interface steer exactly this, then answer [`crate::event::Event::Steered`] (or `SteerFailed`).
     Steer(SteerPlan),
+    /// Make the BGP sessions exactly these, with these routes; [`crate::event::Event::BgpSession`] tells what comes
+    /// of it.
+    AnnounceBgp(BgpPlan),
     /// Put these questions to the kernel ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
     /// Write these to the own cluster, as long as this process may.

@@ -7,6 +7,7 @@ use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
+use crate::announce::{BfdSession, BgpSession};
 use crate::model::{
     ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec, ServiceSpec,
 };
@@ -98,6 +99,13 @@ pub enum Event {
         revision: u64,
         reason: String,
     },
+    /// What a BGP session has come to.
+    BgpSession(Box<BgpSession>),
+    /// The session of this BgpPeer, which left the plan, is over.
+    BgpSessionEnded(ObjectName),
+    BfdSession(Box<BfdSession>),
+    /// This node is to be taken out of service: withdraw everything and go on forwarding. Or no longer.
+    Draining(bool),
     /// Time passes: at least one a second.
     Tick,
 }

@@ -8,12 +8,13 @@
 //!                     step: the order of it all             metrics, admin: what to show of it
 //! ```
 //!
-//! `store`, `plan`, `compile`, `routes` and `step` read no clock, open no file and do not log. Kubernetes types
+//! `store`, `plan`, `announce`, `compile`, `routes` and `step` read no clock, open no file and do not log. Kubernetes types
 //! stop at `convert` and its callers, netlink types at `netlink`.
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod announce;
 pub mod catalog;
 pub mod compile;
 mod convert;

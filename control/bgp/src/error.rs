@@ -22,6 +22,8 @@ pub enum SettingsError {
     RouterId,
     #[error("hold time {0} s: choose 0 (no keepalives) or at least 3 s (RFC 4271 §4.2)")]
     HoldTime(u16),
+    #[error("connect and keepalive time 0 s: choose 1 s or more")]
+    ZeroTime,
     #[error("no address family: name ipv4, ipv6 or both")]
     NoFamily,
     #[error("the link-local next hop is not in fe80::/10: give the address of the interface to the peer")]

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 use maglane_shared::addr::Family;
+use serde::{Deserialize, Serialize};
 
 use crate::error::SettingsError;
 use crate::fsm::{EndReason, Fsm, Input, Negotiated, Output, Side, State, StopReason};
@@ -64,7 +65,8 @@ pub enum Action {
 }
 
 /// Since this peer was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     pub sessions_up: u64,
     pub sessions_down: u64,

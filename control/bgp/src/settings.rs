@@ -2,11 +2,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::SettingsError;
 use crate::wire::{Families, Role};
 
 /// Which AS numbers the peer may claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PeerAs {
     Exact(u32),
     /// Ours: an internal session.
@@ -16,7 +19,8 @@ pub enum PeerAs {
 }
 
 /// Who opens the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Opening {
     /// We dial; nobody need reach port 179 here.
     Active,
@@ -28,7 +32,7 @@ pub enum Opening {
 
 /// Next hops other than the session's own address. Never guessed: a family whose next hop is neither
 /// here nor the session's own is not announced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextHops {
     pub v4: Option<Ipv4Addr>,
     pub v6: Option<Ipv6Addr>,
@@ -37,13 +41,14 @@ pub struct NextHops {
 }
 
 /// IPv4 routes with IPv6 next hops (RFC 8950).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ExtendedNextHop {
     Off,
     Offer,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSettings {
     pub local_as: u32,
     /// Our BGP identifier: any non-zero number unique among the peer's neighbours (RFC 6286 §2.1).
@@ -51,6 +56,10 @@ pub struct SessionSettings {
     pub peer_as: PeerAs,
     /// Proposed hold time in seconds: 0 (no keepalives), or at least 3.
     pub hold_seconds: u16,
+    /// Seconds between keepalives; never more than a third of the agreed hold time, which is the default.
+    pub keepalive_seconds: Option<u16>,
+    /// The longest rest between two dials in seconds; it grows to that from one.
+    pub connect_seconds: u16,
     pub families: Families,
     pub extended_next_hop: ExtendedNextHop,
     pub next_hops: NextHops,
@@ -66,6 +75,8 @@ impl SessionSettings {
             router_id,
             peer_as,
             hold_seconds: 90,
+            keepalive_seconds: None,
+            connect_seconds: 10,
             families,
             extended_next_hop: ExtendedNextHop::Off,
             next_hops: NextHops::default(),
@@ -84,6 +95,9 @@ impl SessionSettings {
         }
         if matches!(self.hold_seconds, 1 | 2) {
             return Err(SettingsError::HoldTime(self.hold_seconds));
+        }
+        if self.connect_seconds == 0 || self.keepalive_seconds == Some(0) {
+            return Err(SettingsError::ZeroTime);
         }
         if self.families.is_empty() {
             return Err(SettingsError::NoFamily);

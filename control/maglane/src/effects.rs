@@ -75,6 +75,9 @@ pub fn perform(
                 tracing::debug!(generation = generation.0, services, "published");
             }
             Effect::Steer(plan) => follow.events.push(steer(&plan, engine)),
+            Effect::AnnounceBgp(plan) => {
+                tracing::debug!(peers = plan.peers.len(), revision = plan.revision, "BGP");
+            }
             Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),
             Effect::WriteStatus(writes) => follow.writes.extend(writes),
             Effect::Tell(told) => follow.told.extend(told),

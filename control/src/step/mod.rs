@@ -275,6 +275,7 @@ impl Controller {
                 self.catalog = None;
             }
             Event::SteerFailed { revision, reason } => self.steering.failed(revision, reason),
+            Event::BgpSession(_) | Event::BgpSessionEnded(_) | Event::BfdSession(_) | Event::Draining(_) => {}
             Event::Tick => {
                 self.moved |= self.steering.retry();
                 self.dirty.extend(self.tiers.due(now));

@@ -71,6 +71,10 @@ fn subject(event: &Event) -> Option<ObjectRef> {
         | Event::WorkerGeneration { .. }
         | Event::Steered { .. }
         | Event::SteerFailed { .. }
+        | Event::BgpSession(_)
+        | Event::BgpSessionEnded(_)
+        | Event::BfdSession(_)
+        | Event::Draining(_)
         | Event::Tick => return None,
     };
     Some(ObjectRef {

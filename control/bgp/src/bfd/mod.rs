@@ -14,6 +14,8 @@ mod tests;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+use serde::{Deserialize, Serialize};
+
 pub use packet::{Diagnostic, Malformed, Packet, State};
 pub use session::{Change, Received, Session};
 
@@ -31,7 +33,8 @@ pub const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 pub struct Micros(pub u64);
 
 /// How far the peer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Hops {
     /// On the link: packets arrive with TTL 255 or not at all (RFC 5881 §5).
     Single,
@@ -47,7 +50,7 @@ pub enum ControlPlane {
 }
 
 /// Intervals in microseconds, as on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timers {
     pub desired_min_tx: u32,
     pub required_min_rx: u32,

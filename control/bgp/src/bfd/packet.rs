@@ -1,5 +1,7 @@
 //! The control packet: 24 octets without authentication (RFC 5880 §4.1).
 
+use serde::{Deserialize, Serialize};
+
 /// Octets we send, and the least we take.
 pub const PACKET_LEN: usize = 24;
 /// The least with an authentication section.
@@ -13,7 +15,8 @@ const AUTHENTICATION: u8 = 0x04;
 const DEMAND: u8 = 0x02;
 const MULTIPOINT: u8 = 0x01;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     AdminDown = 0,
     Down = 1,

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -13,7 +14,8 @@ use super::sockopt::{Password, set_md5, set_min_ttl};
 const TRAFFIC_CLASS: u32 = 0xc0;
 
 /// How far the peer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Distance {
     /// RFC 5082: send with TTL 255, take nothing that crossed more than `hops` - 1 routers. The peer must
     /// do the same. `hops` is 1 for a peer on the link.

@@ -88,11 +88,10 @@ impl Connection {
         self.hold = self.agreed_hold().map(|hold| at.after(hold));
     }
 
-    /// A third of the hold time, less up to a quarter (RFC 4271 §4.4 and §10).
+    /// Less up to a quarter (RFC 4271 §10).
     fn restart_keepalive(&mut self, at: At) {
-        self.keepalive = self
-            .agreed_hold()
-            .map(|hold| at.after_jittered(Millis(hold.0 / 3)));
+        let interval = self.negotiated().and_then(|negotiated| negotiated.keepalive);
+        self.keepalive = interval.map(|interval| at.after_jittered(interval));
     }
 
     /// The peer took some of what we sent (RFC 9687 §4.3).

@@ -1,10 +1,10 @@
-//! When to dial: at once, then after 1 s growing to 10 s, each less up to a quarter (RFC 4271 §8.1.1,
-//! DampPeerOscillations and ConnectRetryTime). The RFC's 120 s would make a router reboot an outage.
+//! When to dial: at once, then after 1 s growing to 10 s unless told otherwise, each less up to a quarter
+//! (RFC 4271 §8.1.1, DampPeerOscillations and ConnectRetryTime). The RFC's 120 s would make a router reboot an
+//! outage.
 
 use crate::time::{At, Millis};
 
 const FIRST_DELAY: Millis = Millis(1_000);
-const LAST_DELAY: Millis = Millis(10_000);
 /// A dial unanswered this long is abandoned: the kernel's own patience is two minutes.
 const DIAL_WAIT: Millis = Millis(5_000);
 
@@ -24,13 +24,15 @@ pub(super) enum Phase {
 pub(super) struct Dialer {
     pub(super) phase: Phase,
     delay: Millis,
+    longest: Millis,
 }
 
 impl Dialer {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(longest: Millis) -> Self {
         Dialer {
             phase: Phase::Off,
             delay: FIRST_DELAY,
+            longest,
         }
     }
 
@@ -48,7 +50,7 @@ impl Dialer {
 
     fn next_moment(&mut self, at: At) -> Millis {
         let moment = at.after_jittered(self.delay);
-        self.delay = Millis(self.delay.0 * 2).min(LAST_DELAY);
+        self.delay = Millis(self.delay.0 * 2).min(self.longest);
         moment
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use maglane_shared::addr::Family;
+use serde::{Deserialize, Serialize};
 
 use super::negotiate::Negotiated;
 use crate::wire::{Inspection, Message, Notification};
@@ -28,7 +29,8 @@ impl Side {
 }
 
 /// The six states of RFC 4271 §8.2.2; with two connections, the furthest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     Idle,
     Connect,

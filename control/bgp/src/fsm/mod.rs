@@ -40,11 +40,11 @@ impl Fsm {
     /// `settings` have passed [`SessionSettings::check`].
     pub fn new(settings: SessionSettings) -> Self {
         Fsm {
-            settings,
             admin: Admin::Stopped,
-            dialer: Dialer::new(),
+            dialer: Dialer::new(Millis::from_secs(settings.connect_seconds)),
             outgoing: None,
             incoming: None,
+            settings,
         }
     }
 

@@ -16,6 +16,8 @@ pub struct Negotiated {
     pub peer_id: Ipv4Addr,
     /// `None`: no keepalives and no hold timer.
     pub hold: Option<Millis>,
+    /// Between two keepalives, before jitter.
+    pub keepalive: Option<Millis>,
     pub families: Families,
     /// IPv4 routes may have IPv6 next hops (RFC 8950 §4).
     pub ipv4_via_ipv6: bool,
@@ -43,6 +45,13 @@ pub(super) fn our_open(settings: &SessionSettings) -> Open {
     }
 }
 
+/// RFC 4271 §4.4: a third of the hold time, or as often as we were told to.
+fn keepalive(settings: &SessionSettings, hold: u16) -> Option<Millis> {
+    let third = Millis(Millis::from_secs(hold).0 / 3);
+    let wanted = settings.keepalive_seconds.map(Millis::from_secs);
+    (hold > 0).then(|| wanted.map_or(third, |wanted| wanted.min(third)))
+}
+
 /// Judges the peer's OPEN.
 pub(super) fn negotiate(settings: &SessionSettings, open: &Open) -> Result<Negotiated, Notification> {
     check_as(settings, open)?;
@@ -68,6 +77,7 @@ pub(super) fn negotiate(settings: &SessionSettings, open: &Open) -> Result<Negot
         peer_as: open.asn,
         peer_id: open.identifier,
         hold: (hold > 0).then(|| Millis::from_secs(hold)),
+        keepalive: keepalive(settings, hold),
         families,
         ipv4_via_ipv6: theirs.ipv4_via_ipv6 && settings.extended_next_hop == ExtendedNextHop::Offer,
         reset: if theirs.restart_notification {

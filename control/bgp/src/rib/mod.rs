@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ipnet::IpNet;
 use maglane_shared::addr::Family;
+use serde::{Deserialize, Serialize};
 
 use crate::fsm::Negotiated;
 use crate::settings::NextHops;
@@ -24,7 +25,8 @@ use crate::wire::{Attributes, NextHop, Path, announce, end_of_rib, family_of, wi
 pub type Routes = BTreeMap<IpNet, Arc<Attributes>>;
 
 /// Why desired routes are not announced to this peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Unsendable {
     /// Of a family the peer did not agree to carry.
     pub not_negotiated: usize,

@@ -14,6 +14,7 @@ fn agreed(families: Families, relation: Relation, limit: u16) -> Negotiated {
         peer_as: 65001,
         peer_id: Ipv4Addr::new(10, 0, 0, 2),
         hold: None,
+        keepalive: None,
         families,
         ipv4_via_ipv6: false,
         reset: ResetKind::Plain,

@@ -11,12 +11,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rustbgpd_wire as codec;
+use serde::{Deserialize, Serialize};
 
 use super::open::AS_TRANS;
 use crate::error::ParseCommunityError;
 
 /// A standard community, `65001:100` (RFC 1997).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Community(pub u32);
 
 impl Community {
@@ -29,11 +30,11 @@ impl Community {
 }
 
 /// A large community, `65001:1:2` (RFC 8092).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LargeCommunity(pub u32, pub u32, pub u32);
 
 /// An extended community as its eight octets in one integer (RFC 4360 §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExtendedCommunity(pub u64);
 
 impl ExtendedCommunity {
@@ -46,7 +47,7 @@ impl ExtendedCommunity {
 }
 
 /// What the caller wants said about a prefix; the session adds origin, AS path and next hop.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attributes {
     /// Extra copies of our AS number in the path; external sessions only.
     pub prepend: u8,

@@ -2,9 +2,10 @@
 
 use maglane_shared::addr::Family;
 use rustbgpd_wire::{Afi, Safi};
+use serde::{Deserialize, Serialize};
 
 /// A set of unicast address families.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Families {
     v4: bool,
     v6: bool,

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use bytes::{Bytes, BytesMut};
 use maglane_shared::addr::Family;
 use rustbgpd_wire::{Afi, BgpRole, Capability, ExtendedNextHopFamily, OpenMessage, Safi};
+use serde::{Deserialize, Serialize};
 
 use super::family::{Families, afi, unicast};
 
@@ -54,7 +55,8 @@ pub enum OfferedRole {
     Unusable,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     Provider,
     RouteServer,
