@@ -9,7 +9,7 @@ use maglane_bgp::bfd::live::{Forwarding, Liveness, Path, SessionHandle, Status, 
 use maglane_bgp::bfd::{Hops, State, Timers};
 use nix::sched::{CloneFlags, setns};
 
-use super::rig::eventually;
+use super::rig::{eventually, run};
 
 pub struct Side {
     pub liveness: Liveness,
@@ -23,6 +23,7 @@ impl Side {
         let works = Arc::new(AtomicBool::new(true));
         let seen = Arc::clone(&works);
         thread::spawn(move || {
+            take_precedence();
             thread.run(|| {
                 if seen.load(Ordering::Relaxed) {
                     Forwarding::Works
@@ -42,6 +43,11 @@ impl Side {
     pub fn add(&self, path: &Path) -> SessionHandle {
         within(&self.namespace, || self.liveness.add(path).expect("a session"))
     }
+}
+
+/// What the binary does by a system call this crate may not make: SCHED_FIFO, where allowed.
+fn take_precedence() {
+    run(&format!("chrt -f -p 10 {}", nix::unistd::gettid()));
 }
 
 pub fn within<T: Send>(namespace: &str, act: impl FnOnce() -> T + Send) -> T {

@@ -22,7 +22,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{ControlPlane, Hops, Session, Settings, Timers};
+use super::{ControlPlane, Hops, Role, Session, Settings, Timers};
 use crate::error::BfdError;
 use board::{Board, Pulse};
 use socket::Kind;
@@ -55,6 +55,7 @@ pub struct Path {
     /// The interface; needed for link-local addresses.
     pub device: Option<String>,
     pub hops: Hops,
+    pub role: Role,
     pub timers: Timers,
     pub control_plane: ControlPlane,
 }
@@ -67,6 +68,7 @@ impl Path {
             source: None,
             device: None,
             hops: Hops::Single,
+            role: Role::Active,
             timers: Timers::DEFAULT,
             control_plane: ControlPlane::SharesFate,
         }
@@ -136,6 +138,7 @@ impl Liveness {
         let settings = Settings {
             peer: path.peer,
             hops: path.hops,
+            role: path.role,
             timers: path.timers,
             discriminator: id,
             control_plane: path.control_plane,
