@@ -15,6 +15,7 @@ mod preflight;
 mod run;
 mod settings;
 mod shutdown;
+mod speaker;
 mod state_dir;
 mod supervisor;
 mod view;

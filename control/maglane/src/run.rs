@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  main thread     waits for: a signal · the end of a worker · the end of the control thread
-//!  worker-0..n     the packet path, pinned          liveness   watches every heart
+//!  worker-0..n     the packet path, pinned          liveness   watches every heart, BFD; pinned, SCHED_FIFO
+//!  speaker         tokio: BGP sessions; outlives the panics of the control loop
 //!  control         tokio: source, netlink, step, effects, admin, metrics; started anew when it panics
 //! ```
 //! A worker that ends by itself ends the process (exit code 1, program detached, so that the kernel and the
@@ -17,19 +18,22 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use maglane_bgp::bfd::{self, live::Liveness};
 use maglane_control::event::Event;
 use maglane_control::metrics::Meter;
 use maglane_control::step::Resume;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
+use tokio::sync::watch;
 
 use crate::admin::AdminSocket;
 use crate::cli::run::RunArgs;
 use crate::engine::{self, Crew, Engine, WorkerEnd};
-use crate::health::{Health, LOOK_EVERY};
+use crate::health::Health;
 use crate::preflight::{self, Launch, lock};
 use crate::settings::Settings;
+use crate::speaker::{Secrets, Speaker};
 use crate::supervisor::{self, Control};
 use crate::{logging, shutdown, state_dir};
 
@@ -48,6 +52,9 @@ pub struct Shared {
     pub launch: Launch,
     pub engine: Engine,
     pub health: Arc<Health>,
+    pub speaker: Speaker,
+    /// This node is to be taken out of service.
+    pub drain: watch::Sender<bool>,
     pub metrics: TcpListener,
     pub admin: UnixListener,
     pub kept: Mutex<Kept>,
@@ -88,14 +95,17 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
         .map(|watch| Arc::clone(&watch.vitals))
         .collect();
     let health = Arc::new(Health::new(&vitals));
-    health.attached();
-    start_liveness(Arc::clone(&health))?;
+    health.attached(true);
+    let liveness = start_liveness(Arc::clone(&health), &launch)?;
+    let speaker = Speaker::start(liveness, Secrets::new(&settings))?;
     let listener = admin.listener()?;
     let shared = Arc::new(Shared {
         settings,
         launch,
         engine,
         health,
+        speaker,
+        drain: watch::Sender::new(false),
         metrics,
         admin: listener,
         kept: Mutex::default(),
@@ -188,18 +198,29 @@ fn stay_off_worker_cores(launch: &Launch) {
     }
 }
 
-fn start_liveness(health: Arc<Health>) -> Result<()> {
-    let watch = move || {
-        loop {
-            health.look();
-            thread::sleep(LOOK_EVERY);
+/// BFD attests what this thread sees of the workers: nothing ordinary may keep it from its core.
+fn start_liveness(health: Arc<Health>, launch: &Launch) -> Result<Liveness> {
+    let (liveness, thread) = bfd::live::prepare().context("preparing the liveness thread")?;
+    let core = launch.control_cores.last().copied();
+    let body = move || {
+        match maglane_xsk::take_precedence() {
+            Ok(()) => {
+                if let Some(Err(error)) = core.map(maglane_xsk::pin_current_thread) {
+                    tracing::warn!("the liveness thread is not pinned: {error}");
+                }
+            }
+            Err(error) => tracing::warn!(
+                "the liveness thread gets no precedence ({error}): on a busy node BFD faster than 300 ms x 3 may \
+                 flap; give the process CAP_SYS_NICE"
+            ),
         }
+        thread.run(move || health.look());
     };
     thread::Builder::new()
         .name("liveness".to_owned())
-        .spawn(watch)
+        .spawn(body)
         .context("starting the liveness thread")?;
-    Ok(())
+    Ok(liveness)
 }
 
 /// Waits for the end; `Some` is why it is a bad one.

@@ -238,6 +238,11 @@ impl SessionHandle {
         self.board.read()
     }
 
+    /// Reads the same, and keeps no session.
+    pub fn reader(&self) -> Reader {
+        Reader(Arc::clone(&self.board))
+    }
+
     /// Our discriminator.
     pub fn id(&self) -> NonZeroU32 {
         self.id
@@ -256,6 +261,16 @@ impl SessionHandle {
 
     pub fn admin_up(&self) -> Result<(), BfdError> {
         self.desk.order(Order::AdminUp(self.id))
+    }
+}
+
+/// The figures of a session, for whoever shows them.
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<Board>);
+
+impl Reader {
+    pub fn status(&self) -> Status {
+        self.0.read()
     }
 }
 

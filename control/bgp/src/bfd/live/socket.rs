@@ -1,13 +1,10 @@
 //! Sockets of BFD: one a kind and family to receive, one a session to send (RFC 5881 §4, RFC 5883 §5).
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SetSockOpt, SockaddrStorage, cmsg_space, recvmsg, sockopt,
-};
+use nix::sys::socket::{SetSockOpt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::bfd::{Hops, MULTI_HOP_PORT, SINGLE_HOP_PORT, SOURCE_PORTS};
@@ -18,9 +15,6 @@ const TRAFFIC_CLASS: u32 = 0xc0;
 const TTL: u32 = 255;
 /// Ports tried before giving up; each is free with near certainty.
 const TRIES: u64 = 64;
-/// A control packet with the longest authentication section is 52 octets.
-const PAYLOAD: usize = 64;
-const CONTROL: usize = cmsg_space::<libc::in6_pktinfo>() + 2 * cmsg_space::<libc::c_int>();
 
 /// Which port, and which family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,72 +131,4 @@ pub(super) fn at(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
 /// The index of an interface.
 pub(super) fn interface(name: &str) -> io::Result<u32> {
     Ok(nix::net::if_::if_nametoindex(name)?)
-}
-
-/// Room for one packet and what the kernel says about it.
-#[derive(Debug)]
-pub(super) struct Buffers {
-    payload: [u8; PAYLOAD],
-    control: [u8; CONTROL],
-}
-
-/// A packet as received.
-#[derive(Debug)]
-pub(super) struct Datagram<'a> {
-    pub(super) payload: &'a [u8],
-    pub(super) source: IpAddr,
-    /// 0 where the kernel did not say.
-    pub(super) ttl: u8,
-    pub(super) interface: u32,
-}
-
-impl Buffers {
-    pub(super) const fn new() -> Self {
-        Buffers {
-            payload: [0; PAYLOAD],
-            control: [0; CONTROL],
-        }
-    }
-
-    /// The next packet of the socket; `None` when there is none, or an error stands in its place.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> Option<Datagram<'_>> {
-        let (mut source, mut ttl, mut interface) = (None, 0, 0);
-        let length = {
-            let mut parts = [IoSliceMut::new(&mut self.payload)];
-            let flags = MsgFlags::MSG_DONTWAIT;
-            let control = Some(&mut self.control[..]);
-            let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, control, flags).ok()?;
-            for part in message.cmsgs().ok()? {
-                note(&part, &mut ttl, &mut interface);
-            }
-            if let Some(address) = &message.address {
-                let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-                source = v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())));
-            }
-            message.bytes
-        };
-        Some(Datagram {
-            payload: &self.payload[..length.min(PAYLOAD)],
-            source: source?,
-            ttl,
-            interface,
-        })
-    }
-}
-
-#[allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "nix's enum, and it differs by platform"
-)]
-fn note(part: &ControlMessageOwned, ttl: &mut u8, interface: &mut u32) {
-    match part {
-        ControlMessageOwned::Ipv4Ttl(value) | ControlMessageOwned::Ipv6HopLimit(value) => {
-            *ttl = u8::try_from(*value).unwrap_or(0);
-        }
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            *interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-        }
-        ControlMessageOwned::Ipv6PacketInfo(info) => *interface = info.ipi6_ifindex,
-        _ => {}
-    }
 }

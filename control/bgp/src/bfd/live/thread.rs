@@ -15,9 +15,10 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::board::{Board, Pulse};
-use super::socket::{Buffers, Datagram, Kind};
+use super::socket::Kind;
 use super::{Forwarding, LOOK_EVERY, MAX_SESSIONS};
 use crate::bfd::{Arrival, Change, Discard, Micros, Packet, Session, State, Timers};
+use crate::packet::{Buffers, Datagram};
 
 /// Packets taken from one socket before the timers are looked at again.
 const BATCH: usize = 256;
