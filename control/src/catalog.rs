@@ -7,10 +7,23 @@ use maglane_shared::addr::Addr;
 use maglane_shared::service::BackendId;
 use maglane_shared::table::Generation;
 
+use crate::announce::{BfdSession, BgpPlan, BgpSession, Verdict};
 use crate::compile::CompiledPort;
 use crate::event::Source;
+use crate::model::ObjectName;
 use crate::plan::PlannedBackend;
 use crate::problem::Problem;
+
+/// What routers are told, and what has come of it.
+#[derive(Clone, Debug, Default)]
+pub struct AnnounceView {
+    pub plan: BgpPlan,
+    /// By BgpPeer.
+    pub sessions: BTreeMap<ObjectName, BgpSession>,
+    pub bfd: BTreeMap<ObjectName, BfdSession>,
+    /// By Service: why it is announced, or not.
+    pub verdicts: BTreeMap<ObjectName, Verdict>,
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -21,6 +34,7 @@ pub struct Catalog {
     /// By key.
     pub ports: Arc<[CompiledPort]>,
     pub steered: BTreeSet<Addr>,
+    pub announce: AnnounceView,
     pub problems: Vec<Problem>,
     /// Has it told all it had?
     pub sources: BTreeMap<Source, bool>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::announce::BgpPlan;
 use crate::problem::Problem;
-use crate::status::{StatusWrite, UserEvent};
+use crate::status::{SessionWrite, StatusWrite, UserEvent};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -25,6 +25,8 @@ pub enum Effect {
     ResolveNeighbors(Vec<NeighborRef>),
     /// Write these to the own cluster, as long as this process may.
     WriteStatus(Vec<StatusWrite>),
+    /// Write these of this node to the own cluster, creating or deleting them, whoever may write the rest.
+    WriteSessions(Vec<SessionWrite>),
     /// Show these to users.
     Tell(Vec<UserEvent>),
     /// Problems that are new, and those that are gone.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::announce::{BfdSession, BgpSession};
 use crate::model::{
-    ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec, ServiceSpec,
+    AnnounceObject, ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef,
+    PoolSpec, ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 use crate::routes::{Link, Neighbor, Route};
@@ -52,6 +53,10 @@ pub enum Event {
     PoolDeleted(ObjectName),
     ReservationApplied(Box<ReservationSpec>),
     ReservationDeleted(ObjectName),
+    /// An object that decides who is told of which addresses: BgpPeer, BgpAdvertisement, BfdProfile, Community or
+    /// L2Advertisement.
+    AnnounceApplied(Box<AnnounceObject>),
+    AnnounceDeleted(ObjectRef),
     /// What a Service of a manifest was given, as remembered.
     Granted {
         service: ObjectName,
@@ -108,6 +113,27 @@ pub enum Event {
     Draining(bool),
     /// Time passes: at least one a second.
     Tick,
+}
+
+impl Event {
+    /// The object is gone.
+    pub(crate) fn deleted(object: ObjectRef) -> Event {
+        let name = object.name.clone();
+        match object.kind {
+            ObjectKind::Service => Event::ServiceDeleted(name),
+            ObjectKind::EndpointSlice => Event::SliceDeleted(name),
+            ObjectKind::Node => Event::NodeDeleted(name),
+            ObjectKind::Namespace => Event::NamespaceDeleted(name),
+            ObjectKind::AddressPool => Event::PoolDeleted(name),
+            ObjectKind::AddressReservation => Event::ReservationDeleted(name),
+            ObjectKind::BgpPeer
+            | ObjectKind::BgpAdvertisement
+            | ObjectKind::BfdProfile
+            | ObjectKind::Community
+            | ObjectKind::L2Advertisement
+            | ObjectKind::BgpSessionState => Event::AnnounceDeleted(object),
+        }
+    }
 }
 
 /// [`PortIndex`] as its number.

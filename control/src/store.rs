@@ -7,7 +7,8 @@ use maglane_shared::addr::Addr;
 
 use crate::event::Event;
 use crate::model::{
-    ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec, ServiceSpec,
+    AnnounceObject, ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, ObjectRef, PoolSpec,
+    ReservationSpec, ServiceSpec,
 };
 
 /// A clone shares the objects.
@@ -19,6 +20,7 @@ pub struct Store {
     namespaces: BTreeMap<ObjectName, Arc<NamespaceSpec>>,
     pools: BTreeMap<ObjectName, Arc<PoolSpec>>,
     reservations: BTreeMap<ObjectName, Arc<ReservationSpec>>,
+    announce: BTreeMap<ObjectRef, Arc<AnnounceObject>>,
     /// What Services of manifests have been given.
     granted: BTreeMap<ObjectName, Vec<Addr>>,
     /// Slices by the Service they name, which need not exist.
@@ -136,6 +138,16 @@ impl Store {
         self.count(|store| store.reservations.remove(name).is_some())
     }
 
+    #[must_use]
+    pub fn apply_announce(&mut self, object: AnnounceObject) -> bool {
+        self.count(|store| put(&mut store.announce, object.object(), object))
+    }
+
+    #[must_use]
+    pub fn delete_announce(&mut self, object: &ObjectRef) -> bool {
+        self.count(|store| store.announce.remove(object).is_some())
+    }
+
     /// A Service of a manifest has these addresses now.
     #[must_use]
     pub fn grant(&mut self, name: ObjectName, addresses: Vec<Addr>) -> Vec<ObjectName> {
@@ -170,6 +182,11 @@ impl Store {
         self.reservations.values().map(|spec| &**spec)
     }
 
+    /// What decides about announcing, by kind and name.
+    pub fn announce(&self) -> impl Iterator<Item = &AnnounceObject> {
+        self.announce.values().map(|object| &**object)
+    }
+
     /// Grows with every change.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -189,7 +206,7 @@ impl Store {
 
     /// What would make this store of an empty one.
     pub fn events(&self) -> impl Iterator<Item = Event> {
-        fn copies<T: Clone>(all: &BTreeMap<ObjectName, Arc<T>>) -> impl Iterator<Item = Box<T>> {
+        fn copies<K, T: Clone>(all: &BTreeMap<K, Arc<T>>) -> impl Iterator<Item = Box<T>> {
             all.values().map(|spec| Box::new(T::clone(spec)))
         }
         let granted = self.granted.iter().map(|(name, addresses)| Event::Granted {
@@ -201,6 +218,7 @@ impl Store {
             .chain(copies(&self.namespaces).map(Event::NamespaceApplied))
             .chain(copies(&self.pools).map(Event::PoolApplied))
             .chain(copies(&self.reservations).map(Event::ReservationApplied))
+            .chain(copies(&self.announce).map(Event::AnnounceApplied))
             .chain(copies(&self.services).map(Event::ServiceApplied))
             .chain(copies(&self.slices).map(Event::SliceApplied))
             .chain(granted)
@@ -246,7 +264,7 @@ impl Store {
 }
 
 /// Says whether it is news.
-fn put<T: PartialEq>(all: &mut BTreeMap<ObjectName, Arc<T>>, name: ObjectName, spec: T) -> bool {
+fn put<K: Ord, T: PartialEq>(all: &mut BTreeMap<K, Arc<T>>, name: K, spec: T) -> bool {
     if all.get(&name).is_some_and(|before| **before == spec) {
         return false;
     }

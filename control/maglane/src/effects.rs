@@ -78,6 +78,7 @@ pub fn perform(
             Effect::AnnounceBgp(plan) => {
                 tracing::debug!(peers = plan.peers.len(), revision = plan.revision, "BGP");
             }
+            Effect::WriteSessions(states) => tracing::debug!(count = states.len(), "states of BGP sessions"),
             Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),
             Effect::WriteStatus(writes) => follow.writes.extend(writes),
             Effect::Tell(told) => follow.told.extend(told),

@@ -66,19 +66,9 @@ pub enum Neighbor {
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordSource {
     /// In the BgpPeer of this `metadata.generation`.
-    Inline {
-        text: Hidden,
-        generation: i64,
-    },
-    Secret(SecretRef),
-}
-
-/// Key `password` of a Secret of the cluster that the BgpPeer is of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecretRef {
-    /// `None`: the namespace that this process runs in, where it may read Secrets.
-    pub namespace: Option<Box<str>>,
-    pub name: Box<str>,
+    Inline { text: Hidden, generation: i64 },
+    /// Key `password` of this Secret, in the namespace that this process runs in.
+    Secret { name: Box<str> },
 }
 
 /// A text that is neither shown nor written; what was written is read as unknown.

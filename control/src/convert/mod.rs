@@ -2,10 +2,12 @@
 //! objects. Kubernetes types end here.
 
 mod annotations;
+mod announce;
 mod node;
 mod pools;
 mod request;
 
+pub(crate) use announce::{Announces, announce};
 pub(crate) use node::node;
 pub(crate) use pools::{namespace, pool, reservation};
 

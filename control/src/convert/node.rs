@@ -6,8 +6,6 @@ use super::{Converted, Misfit, Origin, address};
 use crate::model::NodeSpec;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
-/// KEP-1143; MetalLB and cloud providers heed it as well.
-const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// The cluster autoscaler is about to remove it (KEP-3836).
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
@@ -15,17 +13,16 @@ pub(crate) fn node(node: Node, origin: Origin<'_>) -> Result<Converted<NodeSpec>
     let status = node.status.unwrap_or_default();
     let internal = status
         .addresses
-        .into_iter()
-        .flatten()
-        .filter(|a| a.type_ == "InternalIP");
-    let read = |(at, a): (usize, k8s_openapi::api::core::v1::NodeAddress)| {
-        address(&a.address, || format!("status.addresses[{at}]"))
-    };
-    let ready = status
-        .conditions
         .iter()
         .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        .filter(|a| a.type_ == "InternalIP");
+    let read = |(at, a): (usize, &k8s_openapi::api::core::v1::NodeAddress)| {
+        address(&a.address, || format!("status.addresses[{at}]"))
+    };
+    let holds = |kind: &str| {
+        let mut all = status.conditions.iter().flatten();
+        all.any(|condition| condition.type_ == kind && condition.status == "True")
+    };
     let labels = node.metadata.labels.unwrap_or_default();
     let leaving = node
         .spec
@@ -36,7 +33,12 @@ pub(crate) fn node(node: Node, origin: Origin<'_>) -> Result<Converted<NodeSpec>
     Ok(Converted::Object(Box::new(NodeSpec {
         name: origin.object.name.clone(),
         addresses: internal.enumerate().map(read).collect::<Result<_, _>>()?,
+        network_unavailable: holds("NetworkUnavailable"),
         zone: labels.get(ZONE).map(|zone| zone.as_str().into()),
-        usable: ready && !leaving && !labels.contains_key(EXCLUDED),
+        usable: holds("Ready") && !leaving && !labels.contains_key(NodeSpec::EXCLUDED),
+        labels: labels
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect(),
     })))
 }

@@ -23,9 +23,12 @@ pub(crate) fn namespace(
 
 pub(crate) fn pool(object: AddressPool, origin: Origin<'_>) -> Result<Converted<PoolSpec>, Misfit> {
     let read = object.pool();
+    let labels = object.metadata.labels.clone().into_iter().flatten();
+    let labels = labels.map(|(key, value)| (key.into(), value.into()));
     let observed = observed(&object.status);
     good(read, origin, |pool, problems| PoolSpec {
         name: origin.object.name.clone(),
+        labels: labels.collect(),
         pool,
         generation: object.metadata.generation,
         observed,
@@ -52,7 +55,7 @@ pub(crate) fn reservation(
 }
 
 /// A field in error fails the object: its last good state holds.
-fn good<T, S>(
+pub(super) fn good<T, S>(
     read: Read<T>,
     origin: Origin<'_>,
     make: impl FnOnce(T, Vec<Problem>) -> S,
@@ -81,7 +84,7 @@ fn good<T, S>(
 }
 
 /// A status as it would be written, the times of its conditions apart.
-fn observed<T: Serialize>(status: &Option<T>) -> Observed {
+pub(super) fn observed<T: Serialize>(status: &Option<T>) -> Observed {
     let mut status = status
         .as_ref()
         .and_then(|status| serde_json::to_value(status).ok())

@@ -21,6 +21,10 @@ pub enum Requirement {
 pub struct Selector(pub Vec<(Box<str>, Requirement)>);
 
 impl Selector {
+    pub fn selects_labels(&self, labels: &Labels) -> bool {
+        self.selects(|key| labels.get(key).map(|value| &**value))
+    }
+
     /// `value_of` gives a label's value.
     pub fn selects<'l>(&self, value_of: impl Fn(&str) -> Option<&'l str>) -> bool {
         let holds = |(key, requirement): &(Box<str>, Requirement)| match (requirement, value_of(key)) {

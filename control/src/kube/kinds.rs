@@ -7,9 +7,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 
 use crate::convert::{self, Converted, Misfit, Origin};
-use crate::crd::{AddressPool, AddressReservation};
+use crate::crd::{
+    AddressPool, AddressReservation, BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement,
+};
 use crate::event::Event;
-use crate::model::{ClusterId, ObjectKind, ObjectName};
+use crate::model::{ClusterId, ObjectKind, ObjectName, ObjectRef};
 
 /// How the API spells a kind.
 #[derive(Clone, Copy, Debug)]
@@ -41,16 +43,22 @@ pub(crate) const fn resource(kind: ObjectKind) -> Resource {
             kind: "Namespace",
             plural: "namespaces",
         },
-        ObjectKind::AddressPool => Resource {
-            api_version: "maglane.io/v1alpha1",
-            kind: "AddressPool",
-            plural: "addresspools",
-        },
-        ObjectKind::AddressReservation => Resource {
-            api_version: "maglane.io/v1alpha1",
-            kind: "AddressReservation",
-            plural: "addressreservations",
-        },
+        ObjectKind::AddressPool => ours("AddressPool", "addresspools"),
+        ObjectKind::AddressReservation => ours("AddressReservation", "addressreservations"),
+        ObjectKind::BgpPeer => ours("BgpPeer", "bgppeers"),
+        ObjectKind::BgpAdvertisement => ours("BgpAdvertisement", "bgpadvertisements"),
+        ObjectKind::BfdProfile => ours("BfdProfile", "bfdprofiles"),
+        ObjectKind::Community => ours("Community", "communities"),
+        ObjectKind::L2Advertisement => ours("L2Advertisement", "l2advertisements"),
+        ObjectKind::BgpSessionState => ours("BgpSessionState", "bgpsessionstates"),
+    }
+}
+
+const fn ours(kind: &'static str, plural: &'static str) -> Resource {
+    Resource {
+        api_version: "maglane.io/v1alpha1",
+        kind,
+        plural,
     }
 }
 
@@ -124,11 +132,11 @@ pub(crate) struct Kind {
     /// Labels that the server selects by; empty for all.
     pub selector: &'static str,
     /// An object's JSON -> the event that tells of it.
-    pub read: fn(&str, Origin<'_>) -> Result<Converted<Event>, Misfit>,
+    pub read: ReadObject,
     pub deleted: fn(ObjectName) -> Event,
 }
 
-pub(crate) static KINDS: [Kind; 6] = [
+pub(crate) static KINDS: [Kind; 11] = [
     Kind {
         kind: ObjectKind::Service,
         reach: Reach::Everywhere,
@@ -196,7 +204,65 @@ pub(crate) static KINDS: [Kind; 6] = [
         },
         deleted: Event::ReservationDeleted,
     },
+    announce(
+        ObjectKind::BgpPeer,
+        |json, origin| {
+            convert::announce(typed::<BgpPeer>(json)?, origin)
+                .map(|converted| applied(converted, Event::AnnounceApplied))
+        },
+        |name| gone(ObjectKind::BgpPeer, name),
+    ),
+    announce(
+        ObjectKind::BgpAdvertisement,
+        |json, origin| {
+            convert::announce(typed::<BgpAdvertisement>(json)?, origin)
+                .map(|converted| applied(converted, Event::AnnounceApplied))
+        },
+        |name| gone(ObjectKind::BgpAdvertisement, name),
+    ),
+    announce(
+        ObjectKind::BfdProfile,
+        |json, origin| {
+            convert::announce(typed::<BfdProfile>(json)?, origin)
+                .map(|converted| applied(converted, Event::AnnounceApplied))
+        },
+        |name| gone(ObjectKind::BfdProfile, name),
+    ),
+    announce(
+        ObjectKind::Community,
+        |json, origin| {
+            convert::announce(typed::<Community>(json)?, origin)
+                .map(|converted| applied(converted, Event::AnnounceApplied))
+        },
+        |name| gone(ObjectKind::Community, name),
+    ),
+    announce(
+        ObjectKind::L2Advertisement,
+        |json, origin| {
+            convert::announce(typed::<L2Advertisement>(json)?, origin)
+                .map(|converted| applied(converted, Event::AnnounceApplied))
+        },
+        |name| gone(ObjectKind::L2Advertisement, name),
+    ),
 ];
+
+type ReadObject = fn(&str, Origin<'_>) -> Result<Converted<Event>, Misfit>;
+
+/// A kind that decides about announcing.
+const fn announce(kind: ObjectKind, read: ReadObject, deleted: fn(ObjectName) -> Event) -> Kind {
+    Kind {
+        kind,
+        reach: Reach::Own,
+        presence: Presence::Optional,
+        selector: "",
+        read,
+        deleted,
+    }
+}
+
+fn gone(kind: ObjectKind, name: ObjectName) -> Event {
+    Event::deleted(ObjectRef { kind, name })
+}
 
 /// The kinds to follow in a cluster.
 pub(crate) fn kinds_of(cluster: ClusterId) -> impl Iterator<Item = &'static Kind> {

@@ -6,14 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::document::{Document, documents, typed};
 use crate::convert::{self, Converted, Misfit, Origin};
-use crate::crd::{AddressPool, AddressReservation};
+use crate::crd::{
+    AddressPool, AddressReservation, BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement,
+};
 use crate::event::{Event, Source};
 use crate::model::{
-    EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, PoolSpec, ReservationSpec,
-    ServiceSpec,
+    AnnounceObject, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, PoolSpec,
+    ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 
@@ -25,6 +28,7 @@ enum Object {
     Namespace(Box<NamespaceSpec>),
     Pool(Box<PoolSpec>),
     Reservation(Box<ReservationSpec>),
+    Announce(Box<AnnounceObject>),
 }
 
 impl Object {
@@ -36,6 +40,7 @@ impl Object {
             Object::Namespace(spec) => Event::NamespaceApplied(spec),
             Object::Pool(spec) => Event::PoolApplied(spec),
             Object::Reservation(spec) => Event::ReservationApplied(spec),
+            Object::Announce(object) => Event::AnnounceApplied(object),
         }
     }
 }
@@ -145,7 +150,8 @@ impl Library {
             self.told
                 .keys()
                 .filter(|reference| !now.contains_key(reference))
-                .map(deleted),
+                .cloned()
+                .map(Event::deleted),
         );
         self.told = now;
         if problems != self.told_problems {
@@ -189,17 +195,6 @@ impl Keep {
             Keep::Named(named) => named.contains(object),
             Keep::All => true,
         }
-    }
-}
-
-fn deleted(reference: &ObjectRef) -> Event {
-    match reference.kind {
-        ObjectKind::Service => Event::ServiceDeleted(reference.name.clone()),
-        ObjectKind::EndpointSlice => Event::SliceDeleted(reference.name.clone()),
-        ObjectKind::Node => Event::NodeDeleted(reference.name.clone()),
-        ObjectKind::Namespace => Event::NamespaceDeleted(reference.name.clone()),
-        ObjectKind::AddressPool => Event::PoolDeleted(reference.name.clone()),
-        ObjectKind::AddressReservation => Event::ReservationDeleted(reference.name.clone()),
     }
 }
 
@@ -265,14 +260,9 @@ fn outcome(file: &str, document: Document) -> Outcome {
         Ok(header) => header,
         Err(misfit) => return broken(None, misfit),
     };
-    let kind = match (header.api_version.as_str(), header.kind.as_str()) {
-        ("v1", "Service") => ObjectKind::Service,
-        ("discovery.k8s.io/v1", "EndpointSlice") => ObjectKind::EndpointSlice,
-        ("v1", "Node") => ObjectKind::Node,
-        ("v1", "Namespace") => ObjectKind::Namespace,
-        ("maglane.io/v1alpha1", "AddressPool") => ObjectKind::AddressPool,
-        ("maglane.io/v1alpha1", "AddressReservation") => ObjectKind::AddressReservation,
-        ("", _) | (_, "") => {
+    let kind = match followed(&header.api_version, &header.kind) {
+        Some(kind) => kind,
+        None if header.api_version.is_empty() || header.kind.is_empty() => {
             let message = "has no apiVersion or no kind, so it is no Kubernetes object".to_owned();
             return broken(
                 None,
@@ -282,7 +272,7 @@ fn outcome(file: &str, document: Document) -> Outcome {
                 },
             );
         }
-        (version, kind) => return Outcome::Ignored(other_kind(version, kind).at(&place)),
+        None => return Outcome::Ignored(other_kind(&header.api_version, &header.kind).at(&place)),
     };
     if header.metadata.name.is_empty() {
         let message = "is missing; every object needs a name".to_owned();
@@ -294,14 +284,11 @@ fn outcome(file: &str, document: Document) -> Outcome {
             },
         );
     }
-    let namespace = match kind {
-        ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::AddressReservation => header
-            .metadata
-            .namespace
-            .as_deref()
-            .filter(|n| !n.is_empty())
-            .unwrap_or("default"),
-        ObjectKind::Node | ObjectKind::Namespace | ObjectKind::AddressPool => "",
+    let namespace = header.metadata.namespace.as_deref().filter(|n| !n.is_empty());
+    let namespace = if kind.is_namespaced() {
+        namespace.unwrap_or("default")
+    } else {
+        ""
     };
     let object = ObjectRef {
         kind,
@@ -311,27 +298,76 @@ fn outcome(file: &str, document: Document) -> Outcome {
         object: &object,
         place: &place,
     };
-    let converted = match kind {
-        ObjectKind::Service => typed::<Service>(value, text.as_ref())
-            .and_then(|service| convert::service(service, origin))
-            .map(|converted| good(&object, converted, Object::Service)),
-        ObjectKind::EndpointSlice => typed::<EndpointSlice>(value, text.as_ref())
-            .and_then(|slice| convert::slice(slice, origin))
-            .map(|converted| good(&object, converted, Object::Slice)),
-        ObjectKind::Node => typed::<Node>(value, text.as_ref())
-            .and_then(|node| convert::node(node, origin))
-            .map(|converted| good(&object, converted, Object::Node)),
-        ObjectKind::Namespace => typed::<Namespace>(value, text.as_ref())
-            .and_then(|namespace| convert::namespace(namespace, origin))
-            .map(|converted| good(&object, converted, Object::Namespace)),
-        ObjectKind::AddressPool => typed::<AddressPool>(value, text.as_ref())
-            .and_then(|pool| convert::pool(pool, origin))
-            .map(|converted| good(&object, converted, Object::Pool)),
-        ObjectKind::AddressReservation => typed::<AddressReservation>(value, text.as_ref())
-            .and_then(|reservation| convert::reservation(reservation, origin))
-            .map(|converted| good(&object, converted, Object::Reservation)),
-    };
+    let converted = convert(kind, value, text.as_ref(), origin);
     converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
+}
+
+fn convert(
+    kind: ObjectKind,
+    value: Value,
+    text: Option<&(String, u64)>,
+    origin: Origin<'_>,
+) -> Result<Outcome, Misfit> {
+    let object = origin.object;
+    let announce = |converted| good(object, converted, Object::Announce);
+    match kind {
+        ObjectKind::Service => typed::<Service>(value, text)
+            .and_then(|service| convert::service(service, origin))
+            .map(|converted| good(object, converted, Object::Service)),
+        ObjectKind::EndpointSlice => typed::<EndpointSlice>(value, text)
+            .and_then(|slice| convert::slice(slice, origin))
+            .map(|converted| good(object, converted, Object::Slice)),
+        ObjectKind::Node => typed::<Node>(value, text)
+            .and_then(|node| convert::node(node, origin))
+            .map(|converted| good(object, converted, Object::Node)),
+        ObjectKind::Namespace => typed::<Namespace>(value, text)
+            .and_then(|namespace| convert::namespace(namespace, origin))
+            .map(|converted| good(object, converted, Object::Namespace)),
+        ObjectKind::AddressPool => typed::<AddressPool>(value, text)
+            .and_then(|pool| convert::pool(pool, origin))
+            .map(|converted| good(object, converted, Object::Pool)),
+        ObjectKind::AddressReservation => typed::<AddressReservation>(value, text)
+            .and_then(|reservation| convert::reservation(reservation, origin))
+            .map(|converted| good(object, converted, Object::Reservation)),
+        ObjectKind::BgpPeer => typed::<BgpPeer>(value, text)
+            .and_then(|peer| convert::announce(peer, origin))
+            .map(announce),
+        ObjectKind::BgpAdvertisement => typed::<BgpAdvertisement>(value, text)
+            .and_then(|advertisement| convert::announce(advertisement, origin))
+            .map(announce),
+        ObjectKind::BfdProfile => typed::<BfdProfile>(value, text)
+            .and_then(|profile| convert::announce(profile, origin))
+            .map(announce),
+        ObjectKind::Community => typed::<Community>(value, text)
+            .and_then(|community| convert::announce(community, origin))
+            .map(announce),
+        ObjectKind::L2Advertisement => typed::<L2Advertisement>(value, text)
+            .and_then(|advertisement| convert::announce(advertisement, origin))
+            .map(announce),
+        ObjectKind::BgpSessionState => Ok(Outcome::Ignored(other_kind(
+            "maglane.io/v1alpha1",
+            "BgpSessionState",
+        ))),
+    }
+}
+
+/// The kinds that count.
+fn followed(version: &str, kind: &str) -> Option<ObjectKind> {
+    let kind = match (version, kind) {
+        ("v1", "Service") => ObjectKind::Service,
+        ("discovery.k8s.io/v1", "EndpointSlice") => ObjectKind::EndpointSlice,
+        ("v1", "Node") => ObjectKind::Node,
+        ("v1", "Namespace") => ObjectKind::Namespace,
+        ("maglane.io/v1alpha1", "AddressPool") => ObjectKind::AddressPool,
+        ("maglane.io/v1alpha1", "AddressReservation") => ObjectKind::AddressReservation,
+        ("maglane.io/v1alpha1", "BgpPeer") => ObjectKind::BgpPeer,
+        ("maglane.io/v1alpha1", "BgpAdvertisement") => ObjectKind::BgpAdvertisement,
+        ("maglane.io/v1alpha1", "BfdProfile") => ObjectKind::BfdProfile,
+        ("maglane.io/v1alpha1", "Community") => ObjectKind::Community,
+        ("maglane.io/v1alpha1", "L2Advertisement") => ObjectKind::L2Advertisement,
+        _ => return None,
+    };
+    Some(kind)
 }
 
 fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) -> Object) -> Outcome {
@@ -344,7 +380,8 @@ fn good<T>(object: &ObjectRef, converted: Converted<T>, wrap: impl Fn(Box<T>) ->
 fn other_kind(version: &str, kind: &str) -> Problem {
     let message = format!(
         "{kind} ({version}) is ignored: only Service, Node, Namespace (v1), EndpointSlice (discovery.k8s.io/v1), \
-         AddressPool and AddressReservation (maglane.io/v1alpha1) count"
+         AddressPool, AddressReservation, BgpPeer, BgpAdvertisement, BfdProfile, Community and L2Advertisement \
+         (maglane.io/v1alpha1) count"
     );
     Problem::note(message, "nothing, or move it elsewhere")
 }

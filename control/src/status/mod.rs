@@ -1,8 +1,9 @@
 //! What users read on their objects: addresses and conditions of Services, counts of pools, Events. Pure.
 //!
-//! One condition a gate: [`ADDRESS_ALLOCATED`], [`BACKENDS_USABLE`], [`PROGRAMMED`]. Their messages hold nothing
+//! One condition a gate: [`ADDRESS_ALLOCATED`], [`BACKENDS_USABLE`], [`PROGRAMMED`], [`ANNOUNCED`]. Their messages hold nothing
 //! that changes by itself, so that a cluster at rest is written to never, and a change once.
 
+mod announce;
 mod book;
 mod events;
 mod pool;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use crate::model::ObjectRef;
 
+pub use announce::{Announced, SessionWrite, acceptance_body, session_write};
 pub use book::Book;
 pub(crate) use events::of_answer;
 pub use events::{EventKind, UserEvent};
@@ -27,8 +29,10 @@ pub const ADDRESS_ALLOCATED: &str = "maglane.io/AddressAllocated";
 pub const BACKENDS_USABLE: &str = "maglane.io/BackendsUsable";
 /// The workers of the node that writes this run a table with it, and its addresses are steered to them.
 pub const PROGRAMMED: &str = "maglane.io/Programmed";
+/// Routers have been told of it by the node that writes this.
+pub const ANNOUNCED: &str = "maglane.io/Announced";
 /// All of ours, in order.
-pub const CONDITIONS: [&str; 3] = [ADDRESS_ALLOCATED, BACKENDS_USABLE, PROGRAMMED];
+pub const CONDITIONS: [&str; 4] = [ADDRESS_ALLOCATED, BACKENDS_USABLE, PROGRAMMED, ANNOUNCED];
 
 /// Of `metav1.Condition`, without what the API server's clock decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,18 +3,19 @@
 use maglane_shared::addr::Addr;
 use serde_json::{Value, json};
 
-use super::{ADDRESS_ALLOCATED, BACKENDS_USABLE, Condition, PROGRAMMED, Truth};
+use super::{ADDRESS_ALLOCATED, ANNOUNCED, Announced, BACKENDS_USABLE, Condition, PROGRAMMED, Truth};
 use crate::ipam::Answer;
 use crate::model::{PortProtocol, ServiceSpec};
 
 /// What the gates after the first depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gates {
     /// Ports that are served, and those of them that have a backend for new flows.
     pub ports: usize,
     pub usable_ports: usize,
     /// Do all workers run a table with it, and come its packets to them?
     pub programmed: bool,
+    pub announced: Announced,
 }
 
 /// The status that the Service should have.
@@ -22,8 +23,9 @@ pub fn service_body(spec: &ServiceSpec, answer: &Answer, gates: Gates) -> Value 
     let addresses: Vec<Addr> = answer.addrs().collect();
     let conditions = [
         allocated(answer),
-        backends(&addresses, gates),
-        programmed(&addresses, gates),
+        backends(&addresses, &gates),
+        programmed(&addresses, &gates),
+        announced(&addresses, &gates),
     ];
     let ingress: Vec<Value> = addresses.iter().map(|addr| ingress(*addr, spec)).collect();
     let load_balancer = if ingress.is_empty() {
@@ -71,10 +73,10 @@ fn allocated(answer: &Answer) -> Condition {
     condition(ADDRESS_ALLOCATED, holds, answer.reason_name(), answer.message())
 }
 
-fn backends(addresses: &[Addr], gates: Gates) -> Condition {
+fn backends(addresses: &[Addr], gates: &Gates) -> Condition {
     let Gates {
         ports, usable_ports, ..
-    } = gates;
+    } = *gates;
     if addresses.is_empty() {
         return condition(
             BACKENDS_USABLE,
@@ -104,7 +106,20 @@ fn backends(addresses: &[Addr], gates: Gates) -> Condition {
     )
 }
 
-fn programmed(addresses: &[Addr], gates: Gates) -> Condition {
+fn announced(addresses: &[Addr], gates: &Gates) -> Condition {
+    if addresses.is_empty() {
+        let message = "nothing is announced without an address";
+        return condition(ANNOUNCED, false, "NoAddress", message);
+    }
+    let Announced {
+        holds,
+        reason,
+        message,
+    } = &gates.announced;
+    condition(ANNOUNCED, *holds, reason, message.clone())
+}
+
+fn programmed(addresses: &[Addr], gates: &Gates) -> Condition {
     match (addresses.is_empty(), gates.programmed) {
         (true, _) => condition(
             PROGRAMMED,

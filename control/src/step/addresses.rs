@@ -65,6 +65,11 @@ impl Addresses {
         self.book.forget(&object(name));
     }
 
+    /// May this process write to the own cluster?
+    pub fn is_leading(&self) -> bool {
+        self.leading
+    }
+
     pub fn lead(&mut self, leading: bool, store: &Store) {
         if leading == self.leading {
             return;

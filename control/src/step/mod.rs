@@ -6,6 +6,7 @@
 //! after a restart of the control side alone, before every source has told all it has (invariant 7).
 
 mod addresses;
+mod announce;
 mod floor;
 mod problems;
 mod removals;
@@ -30,10 +31,12 @@ use crate::model::{ClusterId, NodeSpec, ObjectKind, ObjectName, ObjectRef, Servi
 use crate::plan::{Plan, PlanSettings, PlannedPort, Reach, ServicePlan, Surroundings, plan_service};
 use crate::problem::Problem;
 use crate::routes::RouteStore;
-use crate::status::Gates;
+use crate::status::{Announced, Gates};
 use crate::store::Store;
 
 use addresses::Addresses;
+use announce::Announcer;
+pub use announce::Told;
 use floor::Floor;
 use problems::Complaints;
 use removals::Removals;
@@ -65,6 +68,8 @@ pub struct Resume {
     pub ports: Arc<[CompiledPort]>,
     /// The last plan sent, with every address that may be steered.
     pub steered: SteerPlan,
+    /// What routers were told.
+    pub told: Told,
 }
 
 #[derive(Debug)]
@@ -74,6 +79,7 @@ pub struct Controller {
     routes: RouteStore,
     compiler: Compiler,
     steering: Steering,
+    announcer: Announcer,
     complaints: Complaints,
     /// Services to plan anew.
     dirty: BTreeSet<ObjectName>,
@@ -116,6 +122,7 @@ impl Controller {
             store: Store::default(),
             routes,
             steering: Steering::new(resume.steered, &compiler),
+            announcer: Announcer::new(resume.told, &compiler),
             compiler,
             complaints: Complaints::default(),
             dirty: BTreeSet::new(),
@@ -166,6 +173,7 @@ impl Controller {
             running: self.running.clone(),
             ports: Arc::clone(self.compiler.ports()),
             steered: self.steering.confirmed().vips.clone(),
+            announce: self.announcer.view(),
             problems: self.complaints.all().cloned().collect(),
             sources: self.sources(),
         });
@@ -179,6 +187,7 @@ impl Controller {
             table: self.table(),
             ports: Arc::clone(self.compiler.ports()),
             steered: self.steering.resume(),
+            told: self.announcer.told(),
         }
     }
 
@@ -192,8 +201,14 @@ impl Controller {
         self.compiler.work()
     }
 
+    /// Is nothing announced any more, and nothing being withdrawn?
+    pub fn is_silent(&self) -> bool {
+        self.announcer.is_silent()
+    }
+
     fn apply(&mut self, event: Event, now: Duration) {
         self.restored.look(&event);
+        self.moved |= announce::concerns(&event);
         let routes = &mut self.routes;
         match event {
             Event::ServiceApplied(spec) => {
@@ -234,9 +249,12 @@ impl Controller {
             Event::ReservationDeleted(name) => {
                 self.touch_if(name.cluster, |store| store.delete_reservation(&name));
             }
+            Event::AnnounceApplied(object) => self.moved |= self.store.apply_announce(*object),
+            Event::AnnounceDeleted(object) => self.moved |= self.store.delete_announce(&object),
             Event::Granted { service, addresses } => self.dirty.extend(self.store.grant(service, addresses)),
             Event::Leading(leading) => self.addresses.lead(leading, &self.store),
             Event::Restored(events) => {
+                self.announcer.restored();
                 for event in events {
                     self.apply(event.clone(), now);
                     self.restored.add(&event);
@@ -275,9 +293,12 @@ impl Controller {
                 self.catalog = None;
             }
             Event::SteerFailed { revision, reason } => self.steering.failed(revision, reason),
-            Event::BgpSession(_) | Event::BgpSessionEnded(_) | Event::BfdSession(_) | Event::Draining(_) => {}
+            Event::BgpSession(session) => self.announcer.session(*session),
+            Event::BgpSessionEnded(peer) => self.announcer.session_ended(&peer),
+            Event::BfdSession(session) => self.announcer.bfd_session(*session),
+            Event::Draining(draining) => self.announcer.drain(draining, now),
             Event::Tick => {
-                self.moved |= self.steering.retry();
+                self.moved |= self.steering.retry() | self.announcer.tick(now);
                 self.dirty.extend(self.tiers.due(now));
                 self.dirty.extend(self.floor.due(now, |key| self.owner(key)));
             }
@@ -305,6 +326,7 @@ impl Controller {
         self.replan(now);
         if self.may_act() {
             if std::mem::take(&mut self.moved) {
+                effects.extend(self.announce(now));
                 // First: what is un-steered here may still be in the table for a while, never the other way round.
                 effects.extend(self.steer().map(Effect::Steer));
                 self.choose_ports();
@@ -316,6 +338,7 @@ impl Controller {
             }
         }
         effects.extend(addresses);
+        effects.extend(self.session_states(now));
         effects.extend(self.report());
         effects
     }
@@ -335,7 +358,12 @@ impl Controller {
         let steered = &self.steering.confirmed().vips;
         let services = &self.services;
         let store = &self.store;
-        let gates = |name: &ObjectName| gates(store.service(name), services.get(name), steered);
+        let announcer = &self.announcer;
+        let node = self.settings.plan.node.as_deref();
+        let gates = |name: &ObjectName| Gates {
+            announced: announcer.announced(name, node),
+            ..gates(store.service(name), services.get(name), steered)
+        };
         let outcome = self
             .addresses
             .settle(&self.store, &self.settings.plan, synced, gates);
@@ -442,8 +470,9 @@ impl Controller {
 
     fn steer(&mut self) -> Option<SteerPlan> {
         let running = self.running.iter().copied().min().unwrap_or_default();
+        let held = self.held_ports();
         self.steering.next(
-            &self.plan,
+            self.plan.ports.iter().chain(&held),
             running,
             &self.settings.nat_returns,
             self.routes.local(),
@@ -486,6 +515,7 @@ impl Controller {
         self.generation = Generation(self.generation.0 + 1);
         self.compiler.compile(&self.ports, &routes, self.generation);
         self.steering.published(&self.compiler, self.generation);
+        self.announcer.published(&self.compiler, self.generation);
         self.catalog = None;
         Some(self.generation)
     }
@@ -498,7 +528,8 @@ impl Controller {
                 name,
             })
         };
-        let own: [Vec<Problem>; 5] = [
+        let own: [Vec<Problem>; 6] = [
+            self.announcer.problems(),
             self.floor.problems(owner),
             self.removals.problem().into_iter().collect(),
             self.compiler.problems(),
@@ -521,6 +552,7 @@ fn gates(service: Option<&ServiceSpec>, plan: Option<&ServicePlan>, steered: &BT
     let ports: Vec<&Arc<PlannedPort>> = all.filter(|port| vips.contains(&port.key.addr)).collect();
     let usable = |port: &&&Arc<PlannedPort>| port.backends.iter().any(|backend| backend.weight > 0);
     Gates {
+        announced: Announced::not_served(),
         ports: ports.len(),
         usable_ports: ports.iter().filter(usable).count(),
         programmed: !ports.is_empty() && ports.iter().all(|port| steered.contains(&port.key.addr)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Source;
+use crate::model::ObjectRef;
 use crate::problem::Problem;
 
 #[derive(Debug, Default)]
@@ -14,6 +15,12 @@ pub(super) struct Complaints {
 impl Complaints {
     pub fn of_source(&mut self, source: Source, problems: Vec<Problem>) {
         self.sources.insert(source, problems);
+    }
+
+    /// What the sources say about an object.
+    pub fn of_object<'p>(&'p self, object: &'p ObjectRef) -> impl Iterator<Item = &'p Problem> {
+        let all = self.sources.values().flatten();
+        all.filter(move |problem| problem.object.as_ref() == Some(object))
     }
 
     /// All problems now present, in order.

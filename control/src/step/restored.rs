@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::event::{Event, Source};
-use crate::model::{ClusterId, ObjectKind, ObjectName, ObjectRef};
+use crate::model::{ClusterId, ObjectKind, ObjectRef};
 
 #[derive(Debug, Default)]
 pub(super) struct Restored {
@@ -35,15 +35,15 @@ impl Restored {
             .partition(|object| object.name.cluster == cluster);
         self.unconfirmed = rest;
         let gone: BTreeSet<ObjectRef> = gone;
-        gone.into_iter()
-            .map(|object| deleted(object.kind, object.name))
-            .collect()
+        gone.into_iter().map(Event::deleted).collect()
     }
 }
 
 /// Which object an event is about.
 fn subject(event: &Event) -> Option<ObjectRef> {
     let (kind, name) = match event {
+        Event::AnnounceApplied(object) => return Some(object.object()),
+        Event::AnnounceDeleted(object) => return Some(object.clone()),
         Event::ServiceApplied(spec) => (ObjectKind::Service, &spec.name),
         Event::ServiceDeleted(name) => (ObjectKind::Service, name),
         Event::SliceApplied(spec) => (ObjectKind::EndpointSlice, &spec.name),
@@ -81,15 +81,4 @@ fn subject(event: &Event) -> Option<ObjectRef> {
         kind,
         name: name.clone(),
     })
-}
-
-fn deleted(kind: ObjectKind, name: ObjectName) -> Event {
-    match kind {
-        ObjectKind::Service => Event::ServiceDeleted(name),
-        ObjectKind::EndpointSlice => Event::SliceDeleted(name),
-        ObjectKind::Node => Event::NodeDeleted(name),
-        ObjectKind::Namespace => Event::NamespaceDeleted(name),
-        ObjectKind::AddressPool => Event::PoolDeleted(name),
-        ObjectKind::AddressReservation => Event::ReservationDeleted(name),
-    }
 }

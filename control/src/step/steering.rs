@@ -9,15 +9,21 @@ use maglane_shared::table::{Generation, ServiceTable};
 
 use crate::compile::{CompiledPort, Compiler};
 use crate::effect::{PortSpan, SteerPlan};
-use crate::plan::{Plan, Reach};
+use crate::plan::{PlannedPort, Reach};
 use crate::problem::Problem;
 
 /// For each key of the newest table, the first generation of the unbroken run of tables that have it.
 #[derive(Debug)]
-struct Presence<K>(BTreeMap<K, Generation>);
+pub(super) struct Presence<K>(BTreeMap<K, Generation>);
+
+impl<K> Default for Presence<K> {
+    fn default() -> Self {
+        Presence(BTreeMap::new())
+    }
+}
 
 impl<K: Ord + Copy> Presence<K> {
-    fn update(&mut self, present: BTreeSet<K>, generation: Generation) {
+    pub fn update(&mut self, present: BTreeSet<K>, generation: Generation) {
         self.0.retain(|key, _| present.contains(key));
         for key in present {
             self.0.entry(key).or_insert(generation);
@@ -25,7 +31,7 @@ impl<K: Ord + Copy> Presence<K> {
     }
 
     /// Does every table from `generation` on have it?
-    fn since(&self, key: &K, generation: Generation) -> bool {
+    pub fn since(&self, key: &K, generation: Generation) -> bool {
         self.0.get(key).is_some_and(|born| *born <= generation)
     }
 }
@@ -122,9 +128,9 @@ impl Steering {
 
     /// The next plan to send, when another one is wanted than the last. `running` is the oldest generation
     /// that any worker runs.
-    pub fn next(
+    pub fn next<'p>(
         &mut self,
-        plan: &Plan,
+        ports: impl Iterator<Item = &'p Arc<PlannedPort>>,
         running: Generation,
         nat_returns: &BTreeMap<Addr, PortSpan>,
         local: &BTreeSet<Addr>,
@@ -132,7 +138,7 @@ impl Steering {
         if self.in_flight.is_some() || self.resting {
             return None;
         }
-        let wanted = self.wanted(plan, running, nat_returns, local);
+        let wanted = self.wanted(ports, running, nat_returns, local);
         if !self.unsure && self.failure.is_none() && wanted.same_set(&self.confirmed) {
             return None;
         }
@@ -147,14 +153,14 @@ impl Steering {
         Some(wanted)
     }
 
-    fn wanted(
+    fn wanted<'p>(
         &self,
-        plan: &Plan,
+        ports: impl Iterator<Item = &'p Arc<PlannedPort>>,
         running: Generation,
         nat_returns: &BTreeMap<Addr, PortSpan>,
         local: &BTreeSet<Addr>,
     ) -> SteerPlan {
-        let ports = plan.ports.iter().filter(|port| match port.reach {
+        let ports = ports.filter(|port| match port.reach {
             Reach::Address => self.vips.since(&port.key.addr, running),
             Reach::Port => self.endpoints.since(&port.key, running),
         });

@@ -93,7 +93,7 @@ impl World {
             match effect {
                 Effect::Publish(generation) => self.publish(generation),
                 Effect::Steer(plan) => self.steer(plan),
-                Effect::AnnounceBgp(_) => {}
+                Effect::AnnounceBgp(_) | Effect::WriteSessions(_) => {}
                 Effect::ResolveNeighbors(wanted) => self.resolved.extend(wanted),
                 Effect::WriteStatus(writes) => self.writes.extend(writes),
                 Effect::Tell(events) => self.told.extend(events),

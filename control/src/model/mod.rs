@@ -1,8 +1,10 @@
 //! Services and endpoints as the controller keeps them: compact, checked, free of Kubernetes types
 //! (those stop at [`crate::manifest`], invariant 9). All of it is serde, so that events can be replayed.
 
+mod announce;
+mod object;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use ipnet::IpNet;
 use maglane_shared::addr::{Addr, Family, Protocol};
@@ -14,104 +16,11 @@ use serde_json::Value;
 use crate::ipam::{Labels, Pool, Request, Reservation};
 use crate::problem::Problem;
 
-/// Where an object was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ClusterId(pub u8);
-
-impl ClusterId {
-    /// The directory of manifests.
-    pub const MANIFESTS: ClusterId = ClusterId(0);
-    /// The cluster this node belongs to; those of `--cluster` follow in order.
-    pub const OWN: ClusterId = ClusterId(1);
-
-    /// Only endpoints of global Services are taken from there.
-    pub const fn is_remote(self) -> bool {
-        self.0 > ClusterId::OWN.0
-    }
-
-    fn is_manifests(&self) -> bool {
-        *self == ClusterId::MANIFESTS
-    }
-}
-
-/// A Kubernetes object; sorts by namespace, name, then cluster. The namespace of a cluster-scoped object is empty.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectName {
-    pub namespace: Box<str>,
-    pub name: Box<str>,
-    #[serde(default, skip_serializing_if = "ClusterId::is_manifests")]
-    pub cluster: ClusterId,
-}
-
-impl ObjectName {
-    /// Of the manifests.
-    pub fn new(namespace: &str, name: &str) -> ObjectName {
-        ObjectName::of(ClusterId::MANIFESTS, namespace, name)
-    }
-
-    pub fn of(cluster: ClusterId, namespace: &str, name: &str) -> ObjectName {
-        ObjectName {
-            namespace: namespace.into(),
-            name: name.into(),
-            cluster,
-        }
-    }
-
-    /// Another object of the same namespace and cluster.
-    pub fn sibling(&self, name: &str) -> ObjectName {
-        ObjectName::of(self.cluster, &self.namespace, name)
-    }
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.namespace.is_empty() {
-            write!(f, "{}/", self.namespace)?;
-        }
-        f.write_str(&self.name)?;
-        if self.cluster.is_remote() {
-            write!(f, " of cluster {}", self.cluster.0)?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ObjectKind {
-    Service,
-    EndpointSlice,
-    Node,
-    Namespace,
-    AddressPool,
-    AddressReservation,
-}
-
-impl fmt::Display for ObjectKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ObjectKind::Service => "Service",
-            ObjectKind::EndpointSlice => "EndpointSlice",
-            ObjectKind::Node => "Node",
-            ObjectKind::Namespace => "Namespace",
-            ObjectKind::AddressPool => "AddressPool",
-            ObjectKind::AddressReservation => "AddressReservation",
-        })
-    }
-}
-
-/// An object with its kind: `Service default/web`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectRef {
-    pub kind: ObjectKind,
-    pub name: ObjectName,
-}
-
-impl fmt::Display for ObjectRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.name)
-    }
-}
+pub use announce::{
+    AnnounceObject, AnnounceSpec, BfdProfileSpec, BgpAdvertisementSpec, BgpPeerSpec, CommunityRef,
+    CommunitySpec, CommunityValue, DrainSpec, L2AdvertisementSpec, OnApiLoss, Scope,
+};
+pub use object::{ClusterId, ObjectKind, ObjectName, ObjectRef};
 
 /// A setting that an annotation may give.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,6 +206,8 @@ pub struct NamespaceSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSpec {
     pub name: ObjectName,
+    #[serde(default)]
+    pub labels: Labels,
     pub pool: Pool,
     /// `metadata.generation`.
     pub generation: Option<i64>,
@@ -405,6 +316,11 @@ pub struct NodeSpec {
     pub zone: Option<Box<str>>,
     /// Condition Ready is True, and no label takes it out of load balancing.
     pub usable: bool,
+    #[serde(default)]
+    pub labels: Labels,
+    /// Condition NetworkUnavailable is True.
+    #[serde(default)]
+    pub network_unavailable: bool,
 }
 
 /// `targetRef.uid`, or what stands for it: another pod on the same address is another backend. 0 when unknown.
@@ -463,6 +379,15 @@ pub struct EndpointSliceSpec {
     pub ports: Option<Vec<SlicePort>>,
     pub endpoints: Vec<EndpointSpec>,
     pub problems: Vec<Problem>,
+}
+
+impl NodeSpec {
+    /// The label that takes a node out of load balancing, whatever its value (KEP-1143).
+    pub const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+    pub fn is_excluded(&self) -> bool {
+        self.labels.contains_key(NodeSpec::EXCLUDED)
+    }
 }
 
 impl EndpointSliceSpec {

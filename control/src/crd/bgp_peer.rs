@@ -1,0 +1,530 @@
+//! `BgpPeer`: a router to speak BGP with, on the nodes it names. Everything that MetalLB's BGPPeer takes, in its
+//! spelling, and what of BGP that one leaves out.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use kube::{CustomResource, KubeSchema};
+use maglane_bgp::driver::{Distance, Password};
+use maglane_bgp::settings::{ExtendedNextHop, NextHops as SessionNextHops, Opening, PeerAs};
+use maglane_bgp::wire::{Families, Role};
+use maglane_shared::addr::Family;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::announce::{AnnounceStatus, selectors};
+use super::duration::seconds;
+use super::selector::LabelSelector;
+use super::{Read, bad_field};
+use crate::announce::{Hidden, Neighbor, PasswordSource};
+use crate::convert::Announces;
+use crate::model::{AnnounceSpec, BgpPeerSpec as Peer, DrainSpec};
+use crate::problem::Problem;
+
+/// How to reach the router, and what to say about ourselves.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "maglane.io",
+    version = "v1alpha1",
+    kind = "BgpPeer",
+    plural = "bgppeers",
+    shortname = "bgpp",
+    category = "maglane",
+    status = "AnnounceStatus",
+    derive = "PartialEq",
+    doc = "A router to announce addresses to by BGP.",
+    printcolumn(name = "Address", type_ = "string", json_path = ".spec.peerAddress"),
+    printcolumn(name = "Interface", type_ = "string", json_path = ".spec.interface"),
+    printcolumn(name = "ASN", type_ = "integer", json_path = ".spec.peerASN"),
+    printcolumn(name = "BFD", type_ = "string", json_path = ".spec.bfdProfile"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].reason",
+        priority = "1"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("has(self.peerAddress) || has(self.interface)", "needs peerAddress or interface"),
+    validation = ("has(self.peerASN) != has(self.dynamicASN)", "needs one of peerASN and dynamicASN"),
+    validation = ("!(has(self.password) && has(self.passwordSecret))", "takes one of password and passwordSecret"),
+    validation = (
+        "!(has(self.ttlSecurityHops) && has(self.ebgpMultiHop) && self.ebgpMultiHop)",
+        "takes one of ttlSecurityHops and ebgpMultiHop"
+    ),
+    validation = ("!(has(self.interface) && has(self.vrf))", "takes one of interface and vrf"),
+    validation = (
+        "!has(self.holdTime) || duration(self.holdTime) == duration('0s') || duration(self.holdTime) >= duration('3s')",
+        "holdTime must be 0s or at least 3s"
+    ),
+    validation = (
+        "!has(self.keepaliveTime) || !has(self.holdTime) || duration(self.holdTime) == duration('0s') || duration(self.keepaliveTime) < duration(self.holdTime)",
+        "keepaliveTime must be shorter than holdTime"
+    ),
+    validation = (
+        "!has(self.enableGracefulRestart) || !self.enableGracefulRestart",
+        "graceful restart is not offered: BGP and forwarding end together, and the router would send packets into nowhere"
+    )
+)]
+pub struct BgpPeerSpec {
+    /// Our AS number.
+    #[serde(rename = "myASN")]
+    #[schemars(range(min = 1, max = 4_294_967_295i64))]
+    pub my_asn: i64,
+    /// The router's AS number; the session is internal when it is ours.
+    #[serde(default, rename = "peerASN", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_294_967_295i64))]
+    pub peer_asn: Option<i64>,
+    /// Instead of peerASN: the router says its AS number, and it must be ours (internal) or another (external).
+    #[serde(default, rename = "dynamicASN", skip_serializing_if = "Option::is_none")]
+    pub dynamic_asn: Option<DynamicAsn>,
+    /// The router's address. A link-local one needs interface as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 45))]
+    #[x_kube(validation = ("isIP(self)", "must be an IP address"))]
+    pub peer_address: Option<String>,
+    /// Without peerAddress: the router on this interface, whatever its address (unnumbered, by router
+    /// advertisements). With it: the interface to reach it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15), regex(pattern = "^[^/ ]+$"))]
+    pub interface: Option<String>,
+    /// The router's TCP port.
+    #[serde(default = "port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub peer_port: i32,
+    /// Our address on the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 45))]
+    #[x_kube(validation = ("isIP(self)", "must be an IP address"))]
+    pub source_address: Option<String>,
+    /// How long either side believes in the session without hearing of the other: 0s (for ever), or 3s and more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16), regex(pattern = "^([0-9]{1,6}(h|m|s))+$"))]
+    pub hold_time: Option<String>,
+    /// Between two keepalives; a third of the hold time when absent, and never more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16), regex(pattern = "^([0-9]{1,6}(h|m|s))+$"))]
+    pub keepalive_time: Option<String>,
+    /// The longest wait between two attempts to connect; it grows to that from one second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16), regex(pattern = "^([0-9]{1,6}(h|m|s))+$"))]
+    pub connect_time: Option<String>,
+    /// Our BGP identifier; when absent, the first IPv4 address of the node, else a number made of its name.
+    #[serde(default, rename = "routerID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 7, max = 15))]
+    #[x_kube(validation = ("isIP(self) && !self.contains(':') && self != '0.0.0.0'", "must be an IPv4 address"))]
+    pub router_id: Option<String>,
+    /// Nodes that speak with it: any of these; every node when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub node_selectors: Vec<LabelSelector>,
+    /// TCP MD5 key. Whoever may read this object reads it; passwordSecret is better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 80))]
+    pub password: Option<String>,
+    /// A Secret with the TCP MD5 key in its key `password`, in the namespace that Maglane runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret: Option<SecretName>,
+    /// A BfdProfile: routes are told only while BFD says that the router is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub bfd_profile: Option<String>,
+    /// Not offered; only false is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enable_graceful_restart: Option<bool>,
+    /// The router may be more than one hop away.
+    #[serde(default)]
+    pub ebgp_multi_hop: bool,
+    /// VRF device that the session is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15), regex(pattern = "^[^/ ]+$"))]
+    pub vrf: Option<String>,
+    /// Whether the router may open the session, too; from the router's address only.
+    #[serde(default)]
+    pub listen: bool,
+    /// RFC 5082: takes nothing from farther away than this many hops; the router must do the same. 1: on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 254))]
+    pub ttl_security_hops: Option<i32>,
+    /// Address families of the routes; when empty, that of the session's addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub families: Vec<AddressFamily>,
+    /// RFC 8950: IPv4 routes with IPv6 next hops. On by itself where the session is unnumbered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_next_hop: Option<bool>,
+    /// Next hops other than our address on the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hops: Option<NextHops>,
+    /// RFC 9234: our role towards the router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<BgpRole>,
+    /// Before routes are withdrawn because this node is drained, they are made unattractive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainPreference>,
+}
+
+const fn port() -> i32 {
+    179
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DynamicAsn {
+    Internal,
+    External,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressFamily {
+    Ipv4,
+    Ipv6,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretName {
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Addresses that routers are told to send packets to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NextHops {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 7, max = 15))]
+    #[x_kube(validation = ("isIP(self) && !self.contains(':')", "must be an IPv4 address"))]
+    pub ipv4: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 45))]
+    #[x_kube(validation = ("isIP(self) && self.contains(':')", "must be an IPv6 address"))]
+    pub ipv6: Option<String>,
+    /// Said beside a global IPv6 next hop, for routers that want both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 45))]
+    #[x_kube(validation = ("isIP(self) && self.contains(':')", "must be a link-local IPv6 address"))]
+    pub link_local: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BgpRole {
+    Provider,
+    RouteServer,
+    RouteServerClient,
+    Customer,
+    Peer,
+}
+
+/// What makes routes unattractive, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainPreference {
+    /// Seconds until the routes are withdrawn.
+    #[serde(default = "drain_seconds")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub seconds: i32,
+    /// Community GRACEFUL_SHUTDOWN, with LOCAL_PREF 0 on internal sessions (RFC 8326). Routers must be told to heed it.
+    #[serde(default)]
+    pub graceful_shutdown: bool,
+    /// More copies of our AS number in the path, on external sessions.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10))]
+    pub prepend: i32,
+}
+
+const fn drain_seconds() -> i32 {
+    10
+}
+
+impl Announces for BgpPeer {
+    type Status = AnnounceStatus;
+
+    fn status(&self) -> &Option<AnnounceStatus> {
+        &self.status
+    }
+
+    fn spec(&self) -> Read<AnnounceSpec> {
+        let mut problems = vec![];
+        let generation = self.metadata.generation.unwrap_or_default();
+        let peer = Reader {
+            spec: &self.spec,
+            problems: &mut problems,
+        }
+        .peer(generation);
+        Read::of(peer.map(|peer| AnnounceSpec::BgpPeer(Box::new(peer))), problems)
+    }
+}
+
+/// Reads a spec; what is wrong becomes problems.
+struct Reader<'r> {
+    spec: &'r BgpPeerSpec,
+    problems: &'r mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn bad(&mut self, field: &str, text: &str) {
+        self.problems.push(bad_field(format!("spec.{field}"), text));
+    }
+
+    fn peer(mut self, generation: i64) -> Option<Peer> {
+        let spec = self.spec;
+        self.rules();
+        let local_as = self.asn("myASN", Some(spec.my_asn));
+        let peer_as = self.peer_as();
+        let neighbor = self.neighbor();
+        let hold = self.seconds("holdTime", &spec.hold_time).unwrap_or(90);
+        let keepalive = self.seconds("keepaliveTime", &spec.keepalive_time);
+        let connect = self.seconds("connectTime", &spec.connect_time).unwrap_or(10);
+        let router_id = self.address("routerID", &spec.router_id);
+        let source = self.address("sourceAddress", &spec.source_address);
+        let password = self.password(generation);
+        let next_hops = self.next_hops();
+        let nodes = selectors("spec.nodeSelectors", &spec.node_selectors, self.problems);
+        let distance = self.distance(local_as, peer_as);
+        let drain = self.drain();
+        let unnumbered = spec.peer_address.is_none();
+        Some(Peer {
+            local_as: local_as?,
+            peer_as: peer_as?,
+            neighbor: neighbor?,
+            device: spec.vrf.as_deref().or(spec.interface.as_deref()).map(Into::into),
+            source,
+            hold,
+            keepalive,
+            connect,
+            router_id,
+            nodes,
+            password,
+            bfd_profile: spec.bfd_profile.as_deref().map(Into::into),
+            distance,
+            opening: if spec.listen {
+                Opening::Both
+            } else {
+                Opening::Active
+            },
+            families: families(&spec.families),
+            extended_next_hop: match spec.extended_next_hop.unwrap_or(unnumbered) {
+                true => ExtendedNextHop::Offer,
+                false => ExtendedNextHop::Off,
+            },
+            next_hops,
+            role: spec.role.map(role),
+            drain,
+        })
+    }
+
+    /// What the API server has checked by rules, where there is one.
+    fn rules(&mut self) {
+        let spec = self.spec;
+        if spec.enable_graceful_restart == Some(true) {
+            let text = "graceful restart is not offered: BGP and forwarding end together, so the router would send \
+                        packets into nowhere; remove it";
+            self.bad("enableGracefulRestart", text);
+        }
+        if spec.ttl_security_hops.is_some() && spec.ebgp_multi_hop {
+            self.bad("ttlSecurityHops", "excludes ebgpMultiHop; remove one of the two");
+        }
+        if spec.vrf.is_some() && spec.interface.is_some() {
+            self.bad("vrf", "excludes interface; remove one of the two");
+        }
+    }
+
+    fn asn(&mut self, field: &str, number: Option<i64>) -> Option<u32> {
+        let number = number?;
+        match u32::try_from(number) {
+            Ok(asn) if asn > 0 => Some(asn),
+            Ok(_) | Err(_) => {
+                self.bad(field, &format!("{number} is no AS number; write 1 to 4294967295"));
+                None
+            }
+        }
+    }
+
+    fn peer_as(&mut self) -> Option<PeerAs> {
+        match (self.spec.peer_asn, self.spec.dynamic_asn) {
+            (Some(number), None) => self.asn("peerASN", Some(number)).map(PeerAs::Exact),
+            (None, Some(DynamicAsn::Internal)) => Some(PeerAs::Internal),
+            (None, Some(DynamicAsn::External)) => Some(PeerAs::External),
+            (None, None) => {
+                self.bad(
+                    "peerASN",
+                    "is missing; write the router's AS number, or dynamicASN",
+                );
+                None
+            }
+            (Some(_), Some(_)) => {
+                self.bad("dynamicASN", "excludes peerASN; remove one of the two");
+                None
+            }
+        }
+    }
+
+    fn neighbor(&mut self) -> Option<Neighbor> {
+        let spec = self.spec;
+        let port = match u16::try_from(spec.peer_port) {
+            Ok(port) if port > 0 => port,
+            Ok(_) | Err(_) => {
+                self.bad(
+                    "peerPort",
+                    &format!("{} is no port; write 1 to 65535", spec.peer_port),
+                );
+                return None;
+            }
+        };
+        match (&spec.peer_address, &spec.interface) {
+            (None, None) => {
+                self.bad(
+                    "peerAddress",
+                    "is missing; write the router's address, or interface",
+                );
+                None
+            }
+            (None, Some(interface)) => Some(Neighbor::Unnumbered {
+                interface: interface.as_str().into(),
+                port,
+            }),
+            (Some(_), interface) => {
+                let address: IpAddr = self.address("peerAddress", &spec.peer_address)?;
+                let needs_scope = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+                if needs_scope && interface.is_none() {
+                    self.bad("peerAddress", "is link-local; name the interface as well");
+                    return None;
+                }
+                Some(Neighbor::Address(SocketAddr::new(address, port)))
+            }
+        }
+    }
+
+    fn address<A: std::str::FromStr>(&mut self, field: &str, text: &Option<String>) -> Option<A> {
+        let text = text.as_deref()?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.bad(field, &format!("{text:?} is no address of that kind; correct it"));
+        }
+        parsed
+    }
+
+    fn seconds(&mut self, field: &str, text: &Option<String>) -> Option<u16> {
+        let parsed = seconds(text.as_deref()?);
+        let least = match field {
+            "holdTime" => 0,
+            _ => 1,
+        };
+        match parsed {
+            Ok(seconds) if seconds < least || (field == "holdTime" && matches!(seconds, 1 | 2)) => {
+                self.bad(
+                    field,
+                    &format!("{seconds} s is too short; write 3s or more for holdTime, else 1s or more"),
+                );
+                None
+            }
+            Ok(seconds) => Some(seconds),
+            Err(text) => {
+                self.bad(field, &text);
+                None
+            }
+        }
+    }
+
+    fn password(&mut self, generation: i64) -> Option<PasswordSource> {
+        let spec = self.spec;
+        match (&spec.password, &spec.password_secret) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                self.bad("password", "excludes passwordSecret; remove one of the two");
+                None
+            }
+            (Some(text), None) => {
+                if let Err(error) = Password::new(text) {
+                    self.bad("password", &format!("{error}; shorten it"));
+                }
+                Some(PasswordSource::Inline {
+                    text: Hidden::new(text),
+                    generation,
+                })
+            }
+            (None, Some(secret)) => Some(PasswordSource::Secret {
+                name: secret.name.as_str().into(),
+            }),
+        }
+    }
+
+    fn next_hops(&mut self) -> SessionNextHops {
+        let none = NextHops::default();
+        let hops = self.spec.next_hops.as_ref().unwrap_or(&none);
+        let link_local = self.address::<Ipv6Addr>("nextHops.linkLocal", &hops.link_local);
+        if link_local.is_some_and(|address| !address.is_unicast_link_local()) {
+            self.bad(
+                "nextHops.linkLocal",
+                "is not in fe80::/10; write the interface's link-local address",
+            );
+        }
+        SessionNextHops {
+            v4: self.address::<Ipv4Addr>("nextHops.ipv4", &hops.ipv4),
+            v6: self.address::<Ipv6Addr>("nextHops.ipv6", &hops.ipv6),
+            link_local,
+        }
+    }
+
+    fn distance(&mut self, local_as: Option<u32>, peer_as: Option<PeerAs>) -> Distance {
+        let internal = match peer_as {
+            Some(PeerAs::Internal) => true,
+            Some(PeerAs::Exact(asn)) => Some(asn) == local_as,
+            Some(PeerAs::External) | None => false,
+        };
+        match self.spec.ttl_security_hops.map(u8::try_from) {
+            Some(Ok(hops @ 1..=254)) => Distance::Gtsm { hops },
+            Some(_) => {
+                self.bad("ttlSecurityHops", "is no number of hops; write 1 to 254");
+                Distance::Ttl(1)
+            }
+            None if internal => Distance::Any,
+            None if self.spec.ebgp_multi_hop => Distance::Ttl(255),
+            None => Distance::Ttl(1),
+        }
+    }
+
+    fn drain(&mut self) -> Option<DrainSpec> {
+        let drain = self.spec.drain?;
+        let read = u16::try_from(drain.seconds).ok().filter(|s| *s <= 3600);
+        let prepend = u8::try_from(drain.prepend).ok().filter(|p| *p <= 10);
+        if read.is_none() || prepend.is_none() {
+            self.bad(
+                "drain",
+                "is out of bounds; write 1 to 3600 seconds, and prepend 0 to 10",
+            );
+        }
+        Some(DrainSpec {
+            seconds: read?,
+            graceful_shutdown: drain.graceful_shutdown,
+            prepend: prepend?,
+        })
+    }
+}
+
+fn families(named: &[AddressFamily]) -> Option<Families> {
+    let all = named.iter().map(|family| match family {
+        AddressFamily::Ipv4 => Family::V4,
+        AddressFamily::Ipv6 => Family::V6,
+    });
+    (!named.is_empty()).then(|| all.fold(Families::NONE, Families::with))
+}
+
+const fn role(role: BgpRole) -> Role {
+    match role {
+        BgpRole::Provider => Role::Provider,
+        BgpRole::RouteServer => Role::RouteServer,
+        BgpRole::RouteServerClient => Role::RouteServerClient,
+        BgpRole::Customer => Role::Customer,
+        BgpRole::Peer => Role::Peer,
+    }
+}
