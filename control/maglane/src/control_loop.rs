@@ -51,6 +51,8 @@ struct Loop {
     seen: Vec<Generation>,
     synced: BTreeSet<Source>,
     looks: u32,
+    /// As last told to the controller.
+    draining: bool,
     recorder: Option<Recorder<File>>,
     state: Option<StateWriter>,
 }
@@ -73,6 +75,10 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
     serve(&shared, &Views::new(questions))?;
     let kubernetes = Kubernetes::open(&shared.settings.kubernetes).await?;
+    let mut drain = shared.drain.subscribe();
+    drain.mark_changed();
+    let heard = Arc::clone(&shared);
+    heard.speaker.retell();
     let mut control = Loop::open(shared, kubernetes)?;
     control.restore();
     let mut look = interval(LOOK_EVERY);
@@ -85,6 +91,11 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
             events = told(&mut manifests), if control.synced.contains(&Source::Kernel) => control.step(events),
             events = control.kubernetes.next(), if control.synced.contains(&Source::Kernel) => control.step(events),
             events = control.netlink.next() => control.kernel(events)?,
+            events = heard.speaker.next() => control.step(events),
+            Ok(()) = drain.changed() => {
+                let draining = *drain.borrow_and_update();
+                control.drain(draining);
+            }
             Some(question) = asked.recv() => control.answer(question),
             _ = look.tick() => control.look(),
         }
@@ -136,6 +147,7 @@ impl Loop {
             seen: vec![Generation(0); shared.engine.watches.len()],
             synced: BTreeSet::new(),
             looks: 0,
+            draining: false,
             shared,
         })
     }
@@ -170,6 +182,9 @@ impl Loop {
             let engine = &self.shared.engine;
             let follow = effects::perform(effects, &mut self.controller, engine, &mut self.books);
             self.netlink.resolve(&follow.neighbors);
+            if let Some(plan) = follow.announce {
+                self.shared.speaker.announce(plan);
+            }
             self.kubernetes.write(follow.writes);
             self.kubernetes.tell(follow.told);
             events = follow.events;
@@ -225,12 +240,22 @@ impl Loop {
         self.step(events);
     }
 
+    /// A program that is off and cannot be put on again stops BFD: this node does not forward.
     fn heal(&self) {
-        match self.shared.engine.heal() {
+        let healed = self.shared.engine.heal();
+        self.shared.health.attached(healed.is_ok());
+        match healed {
             Ok(healed) => healed.iter().for_each(|interface| {
                 tracing::warn!("{interface}: somebody took the steering program off; it is attached again");
             }),
             Err(error) => tracing::error!("{error:#}"),
+        }
+    }
+
+    fn drain(&mut self, draining: bool) {
+        if draining != self.draining {
+            self.draining = draining;
+            self.step(vec![Event::Draining(draining)]);
         }
     }
 

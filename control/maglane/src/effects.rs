@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use maglane_control::announce::BgpPlan;
 use maglane_control::effect::{Effect, NeighborRef, SteerPlan};
 use maglane_control::event::Event;
 use maglane_control::metrics::Meter;
@@ -53,6 +54,8 @@ pub struct Followup {
     /// What they caused.
     pub events: Vec<Event>,
     pub neighbors: Vec<NeighborRef>,
+    /// The newest says it all.
+    pub announce: Option<BgpPlan>,
     pub writes: Vec<StatusWrite>,
     pub told: Vec<UserEvent>,
 }
@@ -77,6 +80,7 @@ pub fn perform(
             Effect::Steer(plan) => follow.events.push(steer(&plan, engine)),
             Effect::AnnounceBgp(plan) => {
                 tracing::debug!(peers = plan.peers.len(), revision = plan.revision, "BGP");
+                follow.announce = Some(plan);
             }
             Effect::WriteSessions(states) => tracing::debug!(count = states.len(), "states of BGP sessions"),
             Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use maglane_bgp::bfd::{self, live::Liveness};
@@ -114,7 +114,7 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
     });
     let control = supervisor::start(Arc::clone(&shared), happens)?;
     let failure = wait(&happenings);
-    Ok(stop(&shared, control, crew, failure))
+    Ok(stop(&shared, control, crew, failure, &happenings))
 }
 
 fn restore(settings: &Settings) -> Result<Option<Vec<Event>>> {
@@ -241,11 +241,27 @@ fn wait(happenings: &Receiver<Happening>) -> Option<String> {
 
 /// Longest wait for the control loop to let go.
 const CONTROL_WAIT: Duration = Duration::from_secs(2);
+/// Longest wait for BFD's and BGP's last words.
+const FAREWELL_WAIT: Duration = Duration::from_secs(3);
 
-fn stop(shared: &Shared, control: Control, crew: Crew, failure: Option<String>) -> ExitCode {
+fn stop(
+    shared: &Shared,
+    control: Control,
+    crew: Crew,
+    failure: Option<String>,
+    happenings: &Receiver<Happening>,
+) -> ExitCode {
     shared.health.stopping();
-    if let Some(failure) = &failure {
-        tracing::error!("{failure}; stopping, so that this node is not taken for a healthy one");
+    match &failure {
+        Some(failure) => {
+            tracing::error!("{failure}; stopping, so that this node is not taken for a healthy one");
+        }
+        None => drain(shared, happenings),
+    }
+    if !shared.speaker.stop(FAREWELL_WAIT) {
+        tracing::warn!(
+            "not every BGP peer has heard that this process stops; their hold timers will tell them"
+        );
     }
     if !control.stop(CONTROL_WAIT) {
         tracing::warn!("the control loop does not stop; going on without it");
@@ -257,4 +273,30 @@ fn stop(shared: &Shared, control: Control, crew: Crew, failure: Option<String>) 
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Withdraws all and forwards on until the traffic has gone elsewhere, the time is up, or somebody insists.
+fn drain(shared: &Shared, happenings: &Receiver<Happening>) {
+    let limit = shared.settings.control.drain_timeout;
+    if limit.is_zero() || shared.speaker.peers().is_empty() {
+        return;
+    }
+    let start = Instant::now();
+    // Nobody listens where the control loop is gone; the sessions are told all the same.
+    shared.drain.send_replace(true);
+    if !shared.speaker.withdraw(limit) {
+        tracing::warn!(
+            "--drain-timeout {limit:?}: not every peer has taken the withdrawals; stopping all the same"
+        );
+        return;
+    }
+    let left = limit.saturating_sub(start.elapsed());
+    let insists = || {
+        matches!(
+            happenings.try_recv(),
+            Ok(Happening::Signal(_) | Happening::Worker(_))
+        )
+    };
+    let outcome = shutdown::forward_on(&shared.engine, left, insists);
+    tracing::info!("drained for {:?}: {outcome}", start.elapsed());
 }

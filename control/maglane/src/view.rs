@@ -44,6 +44,7 @@ pub fn scrape(shared: &Shared, view: View) -> Scrape {
         meter: view.meter,
         workers: workers(&shared.engine, &shared.settings.interfaces),
         interfaces: interfaces(&shared.engine),
+        peers: shared.speaker.peers(),
         version: VERSION,
         uptime: shared.health.uptime(),
     }

@@ -3,6 +3,7 @@
 //! Labels are bounded by what is served: VIP ports, backends, workers, interfaces and drop reasons; nothing a
 //! client sends becomes a label. Names: `maglane_<what>_<unit>`, counters end in `_total`.
 
+mod announce;
 mod encode;
 mod meter;
 mod served;
@@ -17,6 +18,7 @@ use maglane_shared::counters::{Counters, Vitals};
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::registry::Registry;
 
+use crate::admin::PeerFigures;
 use crate::catalog::Catalog;
 
 pub use meter::{Meter, Totals};
@@ -32,6 +34,7 @@ pub struct Scrape {
     /// By number.
     pub workers: Vec<WorkerFigures>,
     pub interfaces: Vec<InterfaceFigures>,
+    pub peers: Vec<PeerFigures>,
     pub version: &'static str,
     pub uptime: Duration,
 }
@@ -70,8 +73,14 @@ pub struct InterfaceFigures {
 
 /// The page.
 pub fn render(scrape: Scrape) -> String {
-    let mut registry = Registry::with_prefix("maglane");
-    registry.register_collector(Box::new(scrape));
+    let mut registry = Registry::default();
+    let sessions = announce::Sessions(scrape.peers.clone());
+    registry
+        .sub_registry_with_prefix("maglane")
+        .register_collector(Box::new(scrape));
+    registry
+        .sub_registry_with_prefix("metallb")
+        .register_collector(Box::new(sessions));
     let mut page = String::new();
     // Writing to a String cannot fail, and the collector fails only as its writer does.
     let _ = prometheus_text::encode(&mut page, &registry);

@@ -72,7 +72,9 @@ impl Gate {
     fn follow(&mut self, status: &Status, now: Duration) -> (bool, bool) {
         let failed = std::mem::replace(&mut self.failures, status.failures) != status.failures;
         let recovered = std::mem::replace(&mut self.ups, status.ups) != status.ups;
-        let held = self.up_since.is_some_and(|since| now.saturating_sub(since) >= self.hold_up);
+        let held = self
+            .up_since
+            .is_some_and(|since| now.saturating_sub(since) >= self.hold_up);
         if failed || recovered {
             self.up_since = None;
             self.pardoned &= !failed;
@@ -80,7 +82,9 @@ impl Gate {
         if status.state == State::Up {
             self.up_since.get_or_insert(now);
             // Up again after an AdminDown of the peer: what it was told stays told.
-            self.pardoned &= !self.up_since.is_some_and(|since| now.saturating_sub(since) >= self.hold_up);
+            self.pardoned &= !self
+                .up_since
+                .is_some_and(|since| now.saturating_sub(since) >= self.hold_up);
         } else {
             self.pardoned |= status.remote_admin_down && held && !failed;
             self.up_since = None;
@@ -166,7 +170,10 @@ mod tests {
         );
         assert_eq!(look(&mut gate, UP, 1499).withheld, Some(Withheld::Bfd));
         let verdict = look(&mut gate, UP, 1500);
-        assert_eq!((verdict.withheld, verdict.again, verdict.recovered), (None, None, false));
+        assert_eq!(
+            (verdict.withheld, verdict.again, verdict.recovered),
+            (None, None, false)
+        );
     }
 
     #[test]
@@ -219,7 +226,11 @@ mod tests {
             ..asked
         };
         assert_eq!(look(&mut gate, beginning, 3000).withheld, None);
-        let back = Status { ups: 2, downs: 1, ..UP };
+        let back = Status {
+            ups: 2,
+            downs: 1,
+            ..UP
+        };
         assert_eq!(look(&mut gate, back, 4000).withheld, None);
         assert_eq!(look(&mut gate, back, 5000).withheld, None);
         let failed = Status {

@@ -7,20 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use maglane_bgp::bfd::{self, Diagnostic, live};
 use maglane_bgp::fsm::State;
 use maglane_bgp::peer::Counters;
+use maglane_control::admin::{BfdFigures, PeerFigures};
 use maglane_control::announce::{BfdSession, BgpSession, PeerPlan};
 use maglane_control::event::Event;
 use maglane_control::model::ObjectName;
 use tokio::sync::Notify;
-
-/// A peer as shown.
-#[derive(Clone, Debug)]
-pub struct PeerView {
-    pub plan: Arc<PeerPlan>,
-    pub bgp: BgpSession,
-    /// Milliseconds that the session stands.
-    pub up_ms: Option<u64>,
-    pub bfd: Option<live::Status>,
-}
 
 /// What a peer's task says of itself.
 #[derive(Clone, Debug)]
@@ -103,7 +94,10 @@ impl Ledger {
                 entry.told.0 = Some(bgp.clone());
                 news.push(Event::BgpSession(Box::new(bgp.clone())));
             }
-            let bfd = entry.report.bfd_configured.then(|| bfd_session(peer, &entry.report));
+            let bfd = entry
+                .report
+                .bfd_configured
+                .then(|| bfd_session(peer, &entry.report));
             if entry.told.1 != bfd {
                 entry.told.1.clone_from(&bfd);
                 news.extend(bfd.map(|bfd| Event::BfdSession(Box::new(bfd))));
@@ -113,12 +107,16 @@ impl Ledger {
         news
     }
 
-    pub fn view(&self) -> Vec<PeerView> {
-        let view = |entry: &Entry| PeerView {
+    pub fn view(&self) -> Vec<PeerFigures> {
+        let view = |entry: &Entry| PeerFigures {
             plan: Arc::clone(&entry.report.plan),
             bgp: entry.report.bgp.clone(),
             up_ms: entry.report.since.map(|since| since.elapsed().as_millis() as u64),
-            bfd: entry.report.bfd.as_ref().map(live::Reader::status),
+            bfd: entry.report.bfd.as_ref().map(|reader| {
+                let status = reader.status();
+                let why = why(&status);
+                BfdFigures { status, why }
+            }),
         };
         self.entries().values().map(view).collect()
     }
@@ -152,7 +150,7 @@ fn bfd_session(peer: &ObjectName, report: &Report) -> BfdSession {
 }
 
 /// In words; empty when it is up.
-pub fn why(status: &live::Status) -> &'static str {
+fn why(status: &live::Status) -> &'static str {
     if status.state == bfd::State::Up {
         return "";
     }

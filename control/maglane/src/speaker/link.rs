@@ -18,10 +18,7 @@ const BGP_PORT: u16 = 179;
 pub fn target(address: SocketAddr, device: Option<&str>) -> Result<SocketAddr, String> {
     match address {
         SocketAddr::V6(mut v6) if v6.ip().is_unicast_link_local() => {
-            let device = device.ok_or(format!(
-                "{} is link-local: name the interface it is on",
-                v6.ip()
-            ))?;
+            let device = device.ok_or(format!("{} is link-local: name the interface it is on", v6.ip()))?;
             let index = if_nametoindex(device).map_err(|error| format!("interface {device}: {error}"))?;
             v6.set_scope_id(index);
             Ok(SocketAddr::V6(v6))
@@ -30,7 +27,12 @@ pub fn target(address: SocketAddr, device: Option<&str>) -> Result<SocketAddr, S
     }
 }
 
-pub fn link(plan: &PeerPlan, peer: SocketAddr, device: Option<&str>, password: Option<Password>) -> LinkSettings {
+pub fn link(
+    plan: &PeerPlan,
+    peer: SocketAddr,
+    device: Option<&str>,
+    password: Option<Password>,
+) -> LinkSettings {
     let hold = plan.session.hold_seconds;
     LinkSettings {
         peer,
@@ -80,7 +82,9 @@ impl Listeners {
         };
         let address = SocketAddr::new(link.source.unwrap_or(any), BGP_PORT);
         let at = |error: std::io::Error| {
-            format!("listening at {address}: {error}; stop the other BGP speaker of this node, or do not ask to listen")
+            format!(
+                "listening at {address}: {error}; stop the other BGP speaker of this node, or do not ask to listen"
+            )
         };
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, listener| listener.strong_count() > 0);

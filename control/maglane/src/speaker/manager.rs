@@ -34,7 +34,12 @@ pub struct PeerWanted {
     pub ending: bool,
 }
 
-pub async fn run(mut wanted: watch::Receiver<Wanted>, ledger: Arc<Ledger>, liveness: Liveness, secrets: Secrets) {
+pub async fn run(
+    mut wanted: watch::Receiver<Wanted>,
+    ledger: Arc<Ledger>,
+    liveness: Liveness,
+    secrets: Secrets,
+) {
     let (bump, news) = watch::channel(0);
     let pump = match listen(&liveness) {
         Ok(reader) => tokio::spawn(relay(reader, bump)),
@@ -108,7 +113,8 @@ impl Peers {
             if !self.running.contains_key(name) {
                 let (orders, inbox) = watch::channel(part(Some(plan)));
                 self.running.insert(name.clone(), orders);
-                self.tasks.spawn(peer::run(Arc::clone(&self.context), name.clone(), inbox));
+                self.tasks
+                    .spawn(peer::run(Arc::clone(&self.context), name.clone(), inbox));
             }
         }
     }

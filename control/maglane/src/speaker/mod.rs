@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use maglane_bgp::bfd::live::Liveness;
+use maglane_control::admin::PeerFigures;
 use maglane_control::announce::BgpPlan;
 use maglane_control::event::Event;
 use tokio::sync::watch;
 
 use ledger::Ledger;
 
-pub use ledger::PeerView;
 pub use secrets::Secrets;
 
 /// What is to be; replaced as a whole.
@@ -91,7 +91,7 @@ impl Speaker {
         self.ledger.next().await
     }
 
-    pub fn peers(&self) -> Vec<PeerView> {
+    pub fn peers(&self) -> Vec<PeerFigures> {
         self.ledger.view()
     }
 
@@ -101,7 +101,8 @@ impl Speaker {
 
     /// Withdraws everything and keeps the sessions; true when every peer has taken it within `limit`.
     pub fn withdraw(&self, limit: Duration) -> bool {
-        self.wanted.send_modify(|wanted| wanted.telling = Telling::Nothing);
+        self.wanted
+            .send_modify(|wanted| wanted.telling = Telling::Nothing);
         within(limit, || self.ledger.all_silent())
     }
 

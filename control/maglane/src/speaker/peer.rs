@@ -32,7 +32,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const BFD_FAREWELL: Duration = Duration::from_millis(100);
 
 /// Until it leaves the plan or the process ends.
-pub async fn run(context: Arc<Context>, name: ObjectName, mut wanted: watch::Receiver<PeerWanted>) -> ObjectName {
+pub async fn run(
+    context: Arc<Context>,
+    name: ObjectName,
+    mut wanted: watch::Receiver<PeerWanted>,
+) -> ObjectName {
     while let Some(plan) = current(&mut wanted) {
         let opened = tokio::select! {
             opened = open(&context, &name, &plan) => opened,
@@ -60,7 +64,8 @@ fn current(wanted: &mut watch::Receiver<PeerWanted>) -> Option<Arc<PeerPlan>> {
 
 /// Until a session as planned is no longer what is wanted.
 async fn other_settings(wanted: &mut watch::Receiver<PeerWanted>, plan: &PeerPlan) {
-    let other = |now: &PeerWanted| now.ending || !now.plan.as_ref().is_some_and(|now| same_session(now, plan));
+    let other =
+        |now: &PeerWanted| now.ending || !now.plan.as_ref().is_some_and(|now| same_session(now, plan));
     // A manager that is gone wants nothing.
     let _ = wanted.wait_for(other).await;
 }
@@ -108,7 +113,9 @@ async fn open(context: &Arc<Context>, name: &ObjectName, plan: &Arc<PeerPlan>) -
         None => (None, None),
     };
     let handle = driver::spawn(plan.session.clone(), link.clone(), incoming).map_err(|e| e.to_string())?;
-    let hold_up = plan.bfd.map_or(Duration::ZERO, |bfd| Duration::from_millis(bfd.hold_up_ms.into()));
+    let hold_up = plan
+        .bfd
+        .map_or(Duration::ZERO, |bfd| Duration::from_millis(bfd.hold_up_ms.into()));
     Ok(Session {
         context: Arc::clone(context),
         name: name.clone(),
@@ -137,9 +144,7 @@ async fn neighbor(
 ) -> Result<(SocketAddr, Option<String>, Option<Discovery>), String> {
     let device = plan.link.device.as_deref();
     match &plan.link.neighbor {
-        Neighbor::Address(address) => {
-            Ok((link::target(*address, device)?, device.map(str::to_owned), None))
-        }
+        Neighbor::Address(address) => Ok((link::target(*address, device)?, device.map(str::to_owned), None)),
         Neighbor::Unnumbered { interface, port } => {
             let at = |error| format!("interface {interface}: router advertisements: {error}");
             let mut discovery = discovery::start(interface).map_err(at)?;
@@ -338,7 +343,8 @@ impl Session {
             && bfd.admin_down().is_ok()
         {
             let told = async {
-                while bfd.status().state != BfdState::AdminDown && self.context.liveness.forwarding() == Forwarding::Works
+                while bfd.status().state != BfdState::AdminDown
+                    && self.context.liveness.forwarding() == Forwarding::Works
                 {
                     sleep(Duration::from_millis(1)).await;
                 }

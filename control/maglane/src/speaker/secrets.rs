@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use maglane_bgp::driver::Password;
-use maglane_control::announce::{PasswordSource, SecretRef};
+use maglane_control::announce::PasswordSource;
 use maglane_control::kube::{Access, password};
 use maglane_control::manifest;
 use maglane_control::model::ObjectName;
@@ -16,6 +16,8 @@ use crate::settings::Settings;
 
 pub struct Secrets {
     kubeconfig: Option<Kubeconfig>,
+    /// Where Secrets of the own cluster are looked for.
+    namespace: String,
     manifests: Option<PathBuf>,
     /// Opened where first needed, in the speaker's own runtime.
     access: OnceCell<Access>,
@@ -25,6 +27,7 @@ impl Secrets {
     pub fn new(settings: &Settings) -> Secrets {
         Secrets {
             kubeconfig: settings.kubernetes.own.clone(),
+            namespace: settings.kubernetes.namespace.clone(),
             manifests: settings.manifests.clone(),
             access: OnceCell::new(),
         }
@@ -37,21 +40,27 @@ impl Secrets {
                 .reveal()
                 .map(str::to_owned)
                 .ok_or("its password is not known until the object has been read again")?,
-            PasswordSource::Secret(secret) if peer.cluster.is_manifests() => self.of_manifests(secret)?,
-            PasswordSource::Secret(secret) => self.of_cluster(secret).await?,
+            PasswordSource::Secret { name } if peer.cluster.is_manifests() => self.of_manifests(name)?,
+            PasswordSource::Secret { name } => self.of_cluster(name).await?,
         };
         Password::new(&text).map_err(|error| error.to_string())
     }
 
-    fn of_manifests(&self, secret: &SecretRef) -> Result<String, String> {
-        let dir = self.manifests.as_deref().ok_or("no manifests are read any more")?;
-        manifest::password(dir, secret.namespace.as_deref(), &secret.name)
+    fn of_manifests(&self, name: &str) -> Result<String, String> {
+        let dir = self
+            .manifests
+            .as_deref()
+            .ok_or("no manifests are read any more")?;
+        manifest::password(dir, name)
     }
 
-    async fn of_cluster(&self, secret: &SecretRef) -> Result<String, String> {
-        let own = self.kubeconfig.as_ref().ok_or("no cluster is followed: give --kubeconfig")?;
+    async fn of_cluster(&self, name: &str) -> Result<String, String> {
+        let own = self
+            .kubeconfig
+            .as_ref()
+            .ok_or("no cluster is followed: give --kubeconfig")?;
         let open = || async { Access::open(origin(own)).await.map_err(|error| error.to_string()) };
         let access = self.access.get_or_try_init(open).await?;
-        password(access, secret.namespace.as_deref(), &secret.name).await
+        password(access, &self.namespace, name).await
     }
 }
