@@ -6,12 +6,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::sys::socket::{SetSockOpt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -37,7 +37,8 @@ pub struct Discovery {
 /// Begins to advertise and to listen. Needs a tokio runtime and CAP_NET_RAW.
 pub fn start(interface: &str) -> io::Result<Discovery> {
     let index = nix::net::if_::if_nametoindex(interface)?;
-    let socket = AsyncFd::new(OwnedFd::from(open(interface, index)?))?;
+    // Not UDP, but all that is asked of it: to say when there is something to read.
+    let socket = UdpSocket::from_std(open(interface, index)?.into())?;
     let (tell, found) = watch::channel(None);
     Ok(Discovery {
         found,
@@ -92,7 +93,7 @@ const fn advertisement() -> [u8; LEAST] {
     message
 }
 
-async fn search(socket: AsyncFd<OwnedFd>, index: u32, tell: watch::Sender<Option<Ipv6Addr>>) {
+async fn search(socket: UdpSocket, index: u32, tell: watch::Sender<Option<Ipv6Addr>>) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut beat = 0u64;
@@ -101,15 +102,17 @@ async fn search(socket: AsyncFd<OwnedFd>, index: u32, tell: watch::Sender<Option
         tokio::select! {
             _ = beats.tick() => {
                 if beat < BURST && beat % 3 == 0 || beat % 10 == 0 {
-                    advertise(socket.get_ref(), index);
+                    advertise(&socket, index);
                 }
                 beat += 1;
             }
             ready = socket.readable() => {
-                let Ok(mut guard) = ready else { return };
-                match heard(socket.get_ref(), index, &mut buffers) {
-                    Some(address) => drop(tell.send_if_modified(|known| known.replace(address) != Some(address))),
-                    None => guard.clear_ready(),
+                if ready.is_err() {
+                    return;
+                }
+                let read = || heard(&socket, index, &mut buffers).ok_or(io::ErrorKind::WouldBlock.into());
+                if let Ok(address) = socket.try_io(Interest::READABLE, read) {
+                    tell.send_if_modified(|known| known.replace(address) != Some(address));
                 }
             }
         }
@@ -117,13 +120,13 @@ async fn search(socket: AsyncFd<OwnedFd>, index: u32, tell: watch::Sender<Option
 }
 
 /// A link that is down, most likely, where it fails: the next beat tries again.
-fn advertise(socket: &OwnedFd, index: u32) {
+fn advertise(socket: &UdpSocket, index: u32) {
     let target = SocketAddrV6::new(ALL_NODES, 0, 0, index);
     let _ = socket2::SockRef::from(socket).send_to(&advertisement(), &target.into());
 }
 
 /// The next router that advertises itself; `None` when nothing more waits.
-fn heard(socket: &OwnedFd, index: u32, buffers: &mut Buffers) -> Option<Ipv6Addr> {
+fn heard(socket: &UdpSocket, index: u32, buffers: &mut Buffers) -> Option<Ipv6Addr> {
     while let Some(datagram) = buffers.receive(socket) {
         let sound = datagram.ttl == 255
             && datagram.interface == index

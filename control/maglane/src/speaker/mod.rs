@@ -49,7 +49,8 @@ enum Telling {
 pub struct Speaker {
     wanted: watch::Sender<Wanted>,
     ledger: Arc<Ledger>,
-    liveness: Liveness,
+    /// The liveness thread lives as long as somebody could ask it for a session.
+    _liveness: Liveness,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -70,7 +71,7 @@ impl Speaker {
         Ok(Speaker {
             wanted,
             ledger,
-            liveness,
+            _liveness: liveness,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -93,10 +94,6 @@ impl Speaker {
 
     pub fn peers(&self) -> Vec<PeerFigures> {
         self.ledger.view()
-    }
-
-    pub fn liveness(&self) -> &Liveness {
-        &self.liveness
     }
 
     /// Withdraws everything and keeps the sessions; true when every peer has taken it within `limit`.
