@@ -150,7 +150,7 @@ fn bfd_session(peer: &ObjectName, report: &Report) -> BfdSession {
 }
 
 /// In words; empty when it is up.
-fn why(status: &live::Status) -> &'static str {
+pub fn why(status: &live::Status) -> &'static str {
     if status.state == bfd::State::Up {
         return "";
     }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Telling;
 use super::gate::{Bfd, Gate, Verdict};
-use super::ledger::Report;
+use super::ledger::{self, Report};
 use super::link::{self, Door};
 use super::manager::{Context, PeerWanted};
 
@@ -127,6 +127,7 @@ async fn open(context: &Arc<Context>, name: &ObjectName, plan: &Arc<PeerPlan>) -
         bfd_retry: None,
         gate: Gate::new(hold_up),
         sent: None,
+        withheld: None,
         telling: Telling::AsPlanned,
         epoch: Instant::now(),
         since: None,
@@ -169,6 +170,7 @@ struct Session {
     gate: Gate,
     /// The gate as last told to the driver.
     sent: Option<peer::Gate>,
+    withheld: Option<Withheld>,
     telling: Telling,
     epoch: Instant,
     since: Option<std::time::Instant>,
@@ -291,12 +293,27 @@ impl Session {
             (None, Telling::AsPlanned) => peer::Gate::Open,
             (Some(_), Telling::AsPlanned) | (_, Telling::Nothing) => peer::Gate::Closed,
         };
+        if self.withheld != verdict.withheld {
+            self.withheld = verdict.withheld;
+            match verdict.withheld {
+                Some(Withheld::Workers) => tracing::warn!(
+                    "BgpPeer {}: told nothing, for a worker stands still or the steering program is off",
+                    self.name
+                ),
+                Some(Withheld::Bfd) => tracing::info!("BgpPeer {}: told nothing until BFD is up", self.name),
+                None => tracing::info!("BgpPeer {}: told its routes", self.name),
+            }
+        }
         if self.sent != Some(gate) {
             self.sent = Some(gate);
             self.order(Command::Gate(gate)).await;
         }
         if verdict.failed {
-            tracing::warn!("BgpPeer {}: BFD failed; the session ends", self.name);
+            let why = self
+                .bfd
+                .as_ref()
+                .map_or("", |session| ledger::why(&session.status()));
+            tracing::warn!("BgpPeer {}: BFD failed, the session ends: {why}", self.name);
             self.order(Command::Restart(StopReason::BfdDown)).await;
         } else if verdict.recovered {
             self.order(Command::Hurry).await;
