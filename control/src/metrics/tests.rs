@@ -65,6 +65,7 @@ fn scrape(catalog: Arc<Catalog>, meter: Meter, workers: &[Arc<Counters>]) -> Scr
         catalog,
         meter: Arc::new(meter),
         updates: Arc::default(),
+        peers: vec![],
         workers: workers.iter().map(figures).collect(),
         interfaces: vec![interface],
         version: "1.2.3",
