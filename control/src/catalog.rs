@@ -9,6 +9,7 @@ use maglane_shared::table::Generation;
 
 use crate::compile::CompiledPort;
 use crate::event::Source;
+use crate::l2::{Choice, NoOwner};
 use crate::plan::PlannedBackend;
 use crate::problem::Problem;
 
@@ -22,8 +23,25 @@ pub struct Catalog {
     pub ports: Arc<[CompiledPort]>,
     pub steered: BTreeSet<Addr>,
     pub problems: Vec<Problem>,
+    pub l2: Vec<L2Row>,
     /// Has it told all it had?
     pub sources: BTreeMap<Source, bool>,
+}
+
+/// Who answers ARP and NDP for an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L2Row {
+    pub vip: Addr,
+    pub choice: Choice,
+    /// Of this node, where it is the one.
+    pub interfaces: Vec<Box<str>>,
+}
+
+impl L2Row {
+    /// By some advertisement.
+    pub fn is_covered(&self) -> bool {
+        self.choice != Choice::Nobody(NoOwner::NoAdvertisement)
+    }
 }
 
 impl Catalog {

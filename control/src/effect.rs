@@ -7,6 +7,7 @@ use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
+use crate::l2::NodeFacts;
 use crate::problem::Problem;
 use crate::status::{StatusWrite, UserEvent};
 
@@ -17,6 +18,13 @@ pub enum Effect {
     Publish(Generation),
     /// Make every interface steer exactly this, then answer [`crate::event::Event::Steered`] (or `SteerFailed`).
     Steer(SteerPlan),
+    /// Answer ARP and NDP for exactly these, by interface in order; failing that,
+    /// [`crate::event::Event::OwnL2Failed`].
+    OwnL2(Vec<BTreeSet<Addr>>),
+    /// Tell everybody on the link of these: number of the interface, address.
+    AnnounceL2(Vec<(u8, Addr)>),
+    /// Hold this node's lease from now on, and say this in it.
+    HoldNodeLease(NodeFacts),
     /// Put these questions to the kernel ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
     /// Write these to the own cluster, as long as this process may.

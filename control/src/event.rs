@@ -1,12 +1,14 @@
 //! Everything that can make the controller act, as values: recorded, they replay a bad day.
 
 use std::fmt;
+use std::time::Duration;
 
-use maglane_shared::addr::Addr;
+use maglane_shared::addr::{Addr, MacAddr};
 use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
+use crate::l2::NodeLease;
 use crate::model::{
     ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, PoolSpec, ReservationSpec, ServiceSpec,
 };
@@ -97,6 +99,25 @@ pub enum Event {
     SteerFailed {
         revision: u64,
         reason: String,
+    },
+    /// Interfaces could not be made to do [`crate::effect::Effect::OwnL2`].
+    OwnL2Failed {
+        reason: String,
+    },
+    /// A node's lease; told when it changes, each renewal is a change.
+    NodeLeaseApplied(Box<NodeLease>),
+    /// Its name, not the node's.
+    NodeLeaseDeleted(ObjectName),
+    /// This node's own lease is held until then, counted from before the renewal was sent, since start.
+    NodeLeaseRenewed {
+        until: Duration,
+    },
+    /// Another MAC address claims an address that this node owns.
+    AddressClaimed {
+        #[serde(with = "port_index")]
+        port: PortIndex,
+        addr: Addr,
+        mac: MacAddr,
     },
     /// Time passes: at least one a second.
     Tick,

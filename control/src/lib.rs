@@ -23,6 +23,7 @@ pub mod error;
 pub mod event;
 pub mod ipam;
 pub mod kube;
+pub mod l2;
 pub mod manifest;
 pub mod metrics;
 pub mod migrate;

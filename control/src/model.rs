@@ -85,6 +85,8 @@ pub enum ObjectKind {
     Namespace,
     AddressPool,
     AddressReservation,
+    /// A Lease that says a node is there.
+    NodeLease,
 }
 
 impl fmt::Display for ObjectKind {
@@ -96,6 +98,7 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Namespace => "Namespace",
             ObjectKind::AddressPool => "AddressPool",
             ObjectKind::AddressReservation => "AddressReservation",
+            ObjectKind::NodeLease => "Lease",
         })
     }
 }
@@ -405,6 +408,9 @@ pub struct NodeSpec {
     pub zone: Option<Box<str>>,
     /// Condition Ready is True, and no label takes it out of load balancing.
     pub usable: bool,
+    /// It announces no address: a label takes it out of load balancing, or its network is unavailable.
+    #[serde(default)]
+    pub barred: bool,
 }
 
 /// `targetRef.uid`, or what stands for it: another pod on the same address is another backend. 0 when unknown.

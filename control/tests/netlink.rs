@@ -100,6 +100,7 @@ impl World {
             },
             nat_returns: BTreeMap::new(),
             max_removal_percent: 100,
+            l2: Default::default(),
         };
         let netlink = Netlink::open().unwrap();
         World {
@@ -123,8 +124,13 @@ impl World {
                         self.local = plan.local.into_iter().collect();
                     }
                     Effect::ResolveNeighbors(neighbors) => self.netlink.resolve(&neighbors),
-                    Effect::Publish(_) | Effect::Report { .. } | Effect::WriteStatus(_) | Effect::Tell(_) => {
-                    }
+                    Effect::Publish(_)
+                    | Effect::Report { .. }
+                    | Effect::WriteStatus(_)
+                    | Effect::Tell(_)
+                    | Effect::OwnL2(_)
+                    | Effect::AnnounceL2(_)
+                    | Effect::HoldNodeLease(_) => {}
                 }
             }
             events = caused;

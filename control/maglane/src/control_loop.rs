@@ -14,6 +14,7 @@ use maglane_control::compile::CompileSettings;
 use maglane_control::effect::{Effect, PortSpan};
 use maglane_control::error::ControlError;
 use maglane_control::event::{Event, Source};
+use maglane_control::l2::{L2Settings, OnApiLoss, Peers};
 use maglane_control::manifest::ManifestSource;
 use maglane_control::metrics::Pending;
 use maglane_control::model::ClusterId;
@@ -27,8 +28,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::effects::{self, Books};
+use crate::effects::{self, Books, Layer2};
+use crate::engine::AnswerEnd;
 use crate::kubernetes::Kubernetes;
+use crate::l2::Announcer;
 use crate::run::{Kept, Shared};
 use crate::settings::KubernetesSettings;
 use crate::state_dir::StateWriter;
@@ -50,6 +53,7 @@ struct Loop {
     netlink: Netlink,
     kubernetes: Kubernetes,
     books: Books,
+    announcer: Announcer,
     /// By worker, as last told to the controller.
     seen: Vec<Generation>,
     synced: BTreeSet<Source>,
@@ -77,7 +81,9 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
         .transpose()?;
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
     serve(&shared, &Views::new(questions))?;
-    let kubernetes = Kubernetes::open(&shared.settings.kubernetes).await?;
+    let start = std::time::Instant::now() - shared.health.uptime();
+    let kubernetes = Kubernetes::open(&shared.settings.kubernetes, start).await?;
+    open_fence(&shared);
     let mut control = Loop::open(shared, kubernetes)?;
     control.restore();
     let mut looked = Instant::now();
@@ -104,8 +110,21 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
     if let Some(state) = control.state.take() {
         state.finish(control.controller.store());
     }
+    // Before the lease is given back: whoever takes over must not be contradicted.
+    control.shared.engine.answer_until(AnswerEnd::Now);
     control.kubernetes.stop().await;
     Ok(())
+}
+
+/// Where no lease limits answers.
+fn open_fence(shared: &Shared) {
+    let L2Settings {
+        peers, on_api_loss, ..
+    } = shared.settings.l2;
+    match (peers, on_api_loss) {
+        (Peers::Leases, OnApiLoss::Fence) => {}
+        (Peers::Alone, _) | (Peers::Leases, OnApiLoss::Keep) => shared.engine.answer_until(AnswerEnd::Never),
+    }
 }
 
 /// The next news of the manifests; never, where there are none.
@@ -144,6 +163,7 @@ impl Loop {
             controller: Controller::new(settings, resume),
             netlink: Netlink::open()?,
             kubernetes,
+            announcer: Announcer::open(&shared.settings.interfaces)?,
             books: Books::new(&shared.engine, meter),
             seen: vec![Generation(0); shared.engine.watches.len()],
             synced: BTreeSet::new(),
@@ -174,6 +194,9 @@ impl Loop {
             if let Event::SourceSynced(source) = event {
                 self.synced.insert(*source);
             }
+            if let Event::NodeLeaseRenewed { until } = event {
+                self.renewed(*until);
+            }
         }
         while !events.is_empty() {
             let effects = self.decide(events);
@@ -190,10 +213,34 @@ impl Loop {
             self.netlink.resolve(&follow.neighbors);
             self.kubernetes.write(follow.writes);
             self.kubernetes.tell(follow.told);
+            follow.layer2.into_iter().for_each(|wish| self.layer2(wish));
             events = follow.events;
         }
         if self.controller.all_synced() {
             self.shared.health.synced(self.controller.table().generation);
+        }
+    }
+
+    /// The right to answer goes with the lease.
+    fn renewed(&self, until: Duration) {
+        match self.shared.settings.l2.on_api_loss {
+            OnApiLoss::Fence => {
+                let start = std::time::Instant::now() - self.shared.health.uptime();
+                self.shared.engine.answer_until(AnswerEnd::At(start + until));
+            }
+            OnApiLoss::Keep => {}
+        }
+    }
+
+    fn layer2(&mut self, wish: Layer2) {
+        match wish {
+            Layer2::Listen(owned) => self.announcer.listen(&owned),
+            Layer2::Announce(due) => {
+                let table = self.controller.table();
+                let sent = &self.shared.engine.gratuitous;
+                self.announcer.announce(&due, &table.routes.port_macs, sent);
+            }
+            Layer2::HoldLease(facts) => self.kubernetes.hold_lease(facts),
         }
     }
 
@@ -302,6 +349,7 @@ fn controller_settings(shared: &Shared) -> Settings {
         workers: launch.workers,
         sources: sources(settings),
         max_removal_percent: kubernetes.max_removal_percent,
+        l2: settings.l2.clone(),
         nat_returns: snat.iter().map(|addr| (*addr, span)).collect(),
         plan: PlanSettings {
             mode: balance.mode,

@@ -10,6 +10,7 @@ mod engine;
 mod health;
 mod http;
 mod kubernetes;
+mod l2;
 mod logging;
 mod preflight;
 mod run;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Status(args) => print(cli::status::text(&args)),
         Command::Services(args) => print(cli::services::text(&args)),
         Command::Backends(args) => print(cli::backends::text(&args)),
+        Command::L2(args) => print(cli::l2::text(&args)),
         Command::Flows(args) => print(cli::flows::text(&args)),
         Command::Migrate(args) => migrate(&args),
         Command::Plan(args) => plan(&args),

@@ -48,6 +48,7 @@ pub fn scrape(shared: &Shared, view: View) -> Scrape {
         interfaces: interfaces(&shared.engine),
         version: VERSION,
         uptime: shared.health.uptime(),
+        gratuitous: shared.engine.gratuitous.get(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::event::Source;
 use crate::model::ObjectName;
 use crate::problem::Problem;
 
-pub use build::{Status, backends, errors, flows, services, status};
+pub use build::{Status, backends, errors, flows, l2, services, status};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -25,6 +25,7 @@ pub enum Request {
     Status,
     Services,
     Backends,
+    L2,
     Flows(FlowFilter),
     Errors,
 }
@@ -35,6 +36,7 @@ pub enum Response {
     Status(Box<StatusReport>),
     Services(Vec<ServiceRow>),
     Backends(Vec<BackendRow>),
+    L2(Vec<L2Row>),
     Flows(FlowReport),
     Errors(Vec<Problem>),
     /// The request cannot be answered, and why.
@@ -57,6 +59,17 @@ pub struct StatusReport {
     pub interfaces: Vec<InterfaceRow>,
     pub drops: Vec<DropRow>,
     pub problems: Vec<Problem>,
+}
+
+/// Who answers ARP and NDP for an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct L2Row {
+    pub vip: Addr,
+    /// Of this node, where it is the owner.
+    pub interfaces: Vec<String>,
+    /// The node; absent where nobody answers.
+    pub owner: Option<String>,
+    pub why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

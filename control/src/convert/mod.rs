@@ -2,10 +2,12 @@
 //! objects. Kubernetes types end here.
 
 mod annotations;
+mod lease;
 mod node;
 mod pools;
 mod request;
 
+pub(crate) use lease::node_lease;
 pub(crate) use node::node;
 pub(crate) use pools::{namespace, pool, reservation};
 

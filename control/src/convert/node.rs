@@ -21,11 +21,11 @@ pub(crate) fn node(node: Node, origin: Origin<'_>) -> Result<Converted<NodeSpec>
     let read = |(at, a): (usize, k8s_openapi::api::core::v1::NodeAddress)| {
         address(&a.address, || format!("status.addresses[{at}]"))
     };
-    let ready = status
-        .conditions
-        .iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let holds = |name: &str| {
+        let mut conditions = status.conditions.iter().flatten();
+        conditions.any(|condition| condition.type_ == name && condition.status == "True")
+    };
+    let (ready, cut_off) = (holds("Ready"), holds("NetworkUnavailable"));
     let labels = node.metadata.labels.unwrap_or_default();
     let leaving = node
         .spec
@@ -37,6 +37,7 @@ pub(crate) fn node(node: Node, origin: Origin<'_>) -> Result<Converted<NodeSpec>
         name: origin.object.name.clone(),
         addresses: internal.enumerate().map(read).collect::<Result<_, _>>()?,
         zone: labels.get(ZONE).map(|zone| zone.as_str().into()),
+        barred: cut_off || labels.contains_key(EXCLUDED),
         usable: ready && !leaving && !labels.contains_key(EXCLUDED),
     })))
 }

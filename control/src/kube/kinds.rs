@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
@@ -9,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::convert::{self, Converted, Misfit, Origin};
 use crate::crd::{AddressPool, AddressReservation};
 use crate::event::Event;
+use crate::l2::LEASE_LABEL;
 use crate::model::{ClusterId, ObjectKind, ObjectName};
 
 /// How the API spells a kind.
@@ -51,6 +53,11 @@ pub(crate) const fn resource(kind: ObjectKind) -> Resource {
             kind: "AddressReservation",
             plural: "addressreservations",
         },
+        ObjectKind::NodeLease => Resource {
+            api_version: "coordination.k8s.io/v1",
+            kind: "Lease",
+            plural: "leases",
+        },
     }
 }
 
@@ -70,11 +77,16 @@ impl Resource {
         format!("{}/{}", self.root(), self.plural)
     }
 
+    /// Those of one namespace.
+    pub fn within(self, namespace: &str) -> String {
+        format!("{}/namespaces/{namespace}/{}", self.root(), self.plural)
+    }
+
     /// The objects among which this one is: those of its namespace, where it has one.
     pub fn collection(self, object: &ObjectName) -> String {
         match &*object.namespace {
             "" => self.everywhere(),
-            namespace => format!("{}/namespaces/{namespace}/{}", self.root(), self.plural),
+            namespace => self.within(namespace),
         }
     }
 }
@@ -115,12 +127,21 @@ pub(crate) enum Reach {
     Own,
 }
 
+/// Which namespaces of a cluster are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    /// The one that Maglane runs in.
+    Home,
+}
+
 /// A followed kind.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub kind: ObjectKind,
     pub reach: Reach,
     pub presence: Presence,
+    pub scope: Scope,
     /// Labels that the server selects by; empty for all.
     pub selector: &'static str,
     /// An object's JSON -> the event that tells of it.
@@ -128,11 +149,12 @@ pub(crate) struct Kind {
     pub deleted: fn(ObjectName) -> Event,
 }
 
-pub(crate) static KINDS: [Kind; 6] = [
+pub(crate) static KINDS: [Kind; 7] = [
     Kind {
         kind: ObjectKind::Service,
         reach: Reach::Everywhere,
         presence: Presence::Required,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::service(typed::<Service>(json)?, origin)?;
@@ -144,6 +166,7 @@ pub(crate) static KINDS: [Kind; 6] = [
         kind: ObjectKind::EndpointSlice,
         reach: Reach::Everywhere,
         presence: Presence::Required,
+        scope: Scope::All,
         // As kube-proxy: nobody balances headless Services, nor those of another proxy.
         selector: "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name",
         read: |json, origin| {
@@ -156,6 +179,7 @@ pub(crate) static KINDS: [Kind; 6] = [
         kind: ObjectKind::Node,
         reach: Reach::Own,
         presence: Presence::Required,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::node(typed::<Node>(json)?, origin)?;
@@ -167,6 +191,7 @@ pub(crate) static KINDS: [Kind; 6] = [
         kind: ObjectKind::Namespace,
         reach: Reach::Own,
         presence: Presence::Required,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::namespace(typed::<Namespace>(json)?, origin)?;
@@ -178,6 +203,7 @@ pub(crate) static KINDS: [Kind; 6] = [
         kind: ObjectKind::AddressPool,
         reach: Reach::Own,
         presence: Presence::Optional,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::pool(typed::<AddressPool>(json)?, origin)?;
@@ -189,12 +215,26 @@ pub(crate) static KINDS: [Kind; 6] = [
         kind: ObjectKind::AddressReservation,
         reach: Reach::Own,
         presence: Presence::Optional,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::reservation(typed::<AddressReservation>(json)?, origin)?;
             Ok(applied(converted, Event::ReservationApplied))
         },
         deleted: Event::ReservationDeleted,
+    },
+    Kind {
+        kind: ObjectKind::NodeLease,
+        reach: Reach::Own,
+        // Without leases nobody shares addresses; all else is served.
+        presence: Presence::Optional,
+        scope: Scope::Home,
+        selector: LEASE_LABEL,
+        read: |json, origin| {
+            let converted = convert::node_lease(typed::<Lease>(json)?, origin)?;
+            Ok(applied(converted, Event::NodeLeaseApplied))
+        },
+        deleted: Event::NodeLeaseDeleted,
     },
 ];
 

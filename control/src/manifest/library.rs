@@ -210,6 +210,7 @@ fn deleted(reference: &ObjectRef) -> Event {
         ObjectKind::Namespace => Event::NamespaceDeleted(reference.name.clone()),
         ObjectKind::AddressPool => Event::PoolDeleted(reference.name.clone()),
         ObjectKind::AddressReservation => Event::ReservationDeleted(reference.name.clone()),
+        ObjectKind::NodeLease => Event::NodeLeaseDeleted(reference.name.clone()),
     }
 }
 
@@ -311,7 +312,7 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
             .as_deref()
             .filter(|n| !n.is_empty())
             .unwrap_or("default"),
-        ObjectKind::Node | ObjectKind::Namespace | ObjectKind::AddressPool => "",
+        ObjectKind::Node | ObjectKind::Namespace | ObjectKind::AddressPool | ObjectKind::NodeLease => "",
     };
     let object = ObjectRef {
         kind,
@@ -340,6 +341,10 @@ fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
         ObjectKind::AddressReservation => typed::<AddressReservation>(value, text.as_ref())
             .and_then(|reservation| convert::reservation(reservation, origin))
             .map(|converted| good(&object, converted, Object::Reservation)),
+        // A sign of life, not an intent: never read from a file.
+        ObjectKind::NodeLease => {
+            return Outcome::Ignored(other_kind("coordination.k8s.io/v1", "Lease").at(&place));
+        }
     };
     converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
 }

@@ -37,6 +37,8 @@ pub struct Scrape {
     pub interfaces: Vec<InterfaceFigures>,
     pub version: &'static str,
     pub uptime: Duration,
+    /// Unasked announcements in layer 2.
+    pub gratuitous: u64,
 }
 
 #[derive(Clone, Debug)]

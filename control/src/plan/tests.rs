@@ -526,6 +526,7 @@ fn zone_hints_count_when_every_ready_endpoint_has_one_and_one_is_for_this_zone()
         addresses: vec![],
         zone: Some("east".into()),
         usable: true,
+        barred: false,
     };
     let settings = PlanSettings {
         node: Some("lb-1".into()),
@@ -564,6 +565,7 @@ fn nodes_are_backends_on_the_node_port_and_local_wants_a_ready_endpoint_there() 
         addresses: vec![addr(address)],
         zone: None,
         usable,
+        barred: false,
     };
     let nodes = [
         node("a", "10.1.0.1", true),

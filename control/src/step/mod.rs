@@ -6,7 +6,9 @@
 //! after a restart of the control side alone, before every source has told all it has (invariant 7).
 
 mod addresses;
+mod conflicts;
 mod floor;
+mod l2;
 mod problems;
 mod removals;
 mod restored;
@@ -26,6 +28,7 @@ use crate::catalog::Catalog;
 use crate::compile::{CompileSettings, CompiledPort, Compiler, Work};
 use crate::effect::{Effect, PortSpan, SteerPlan};
 use crate::event::{Event, Source};
+use crate::l2::{L2Settings, Standing};
 use crate::model::{ClusterId, NodeSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
 use crate::plan::{Plan, PlanSettings, PlannedPort, Reach, ServicePlan, Surroundings, plan_service};
 use crate::problem::Problem;
@@ -36,6 +39,7 @@ use crate::store::Store;
 use addresses::Addresses;
 pub(crate) use addresses::allocation;
 use floor::Floor;
+use l2::Layer2;
 use problems::Complaints;
 use removals::Removals;
 use restored::Restored;
@@ -55,6 +59,7 @@ pub struct Settings {
     pub nat_returns: BTreeMap<Addr, PortSpan>,
     /// `--max-removal-percent`.
     pub max_removal_percent: u8,
+    pub l2: L2Settings,
 }
 
 /// Where an earlier controller of this process left off; the default for the first.
@@ -66,6 +71,8 @@ pub struct Resume {
     pub ports: Arc<[CompiledPort]>,
     /// The last plan sent, with every address that may be steered.
     pub steered: SteerPlan,
+    /// Of this node in layer 2.
+    pub standing: Standing,
 }
 
 #[derive(Debug)]
@@ -84,7 +91,10 @@ pub struct Controller {
     removals: Removals,
     restored: Restored,
     addresses: Addresses,
+    layer2: Layer2,
     plan: Plan,
+    /// How many there have been.
+    plans: u64,
     /// What the table is made of, or the next one will be.
     ports: Vec<Arc<PlannedPort>>,
     /// Something that decides about ports or steering is news.
@@ -102,6 +112,7 @@ pub struct Controller {
 impl Controller {
     pub fn new(settings: Settings, resume: Resume) -> Controller {
         let generation = resume.table.generation;
+        let layer2 = Layer2::new(&settings, &resume);
         let compiler = match generation {
             Generation(0) => Compiler::new(settings.compile.clone()),
             Generation(_) => Compiler::resume(settings.compile.clone(), resume.table, &resume.ports),
@@ -114,6 +125,7 @@ impl Controller {
         let mut routes = RouteStore::new(settings.interfaces.clone());
         routes.set_backends(backends_of(&ports));
         Controller {
+            layer2,
             store: Store::default(),
             routes,
             steering: Steering::new(resume.steered, &compiler),
@@ -127,6 +139,7 @@ impl Controller {
             restored: Restored::default(),
             addresses: Addresses::default(),
             plan: Plan::default(),
+            plans: 0,
             ports,
             moved: true,
             stale: true,
@@ -168,6 +181,7 @@ impl Controller {
             ports: Arc::clone(self.compiler.ports()),
             steered: self.steering.confirmed().vips.clone(),
             problems: self.complaints.all().cloned().collect(),
+            l2: self.layer2.rows().to_vec(),
             sources: self.sources(),
         });
         self.catalog = Some(Arc::clone(&catalog));
@@ -180,6 +194,7 @@ impl Controller {
             table: self.table(),
             ports: Arc::clone(self.compiler.ports()),
             steered: self.steering.resume(),
+            standing: self.layer2.standing(),
         }
     }
 
@@ -276,7 +291,13 @@ impl Controller {
                 self.catalog = None;
             }
             Event::SteerFailed { revision, reason } => self.steering.failed(revision, reason),
+            Event::OwnL2Failed { reason } => self.layer2.failed(reason),
+            Event::NodeLeaseApplied(lease) => self.layer2.lease_applied(*lease, now),
+            Event::NodeLeaseDeleted(name) => self.layer2.lease_deleted(&name),
+            Event::NodeLeaseRenewed { until } => self.layer2.renewed(until, now),
+            Event::AddressClaimed { port, addr, mac } => self.layer2.conflict(port, addr, mac, now),
             Event::Tick => {
+                self.layer2.tick();
                 self.moved |= self.steering.retry();
                 self.dirty.extend(self.tiers.due(now));
                 self.dirty.extend(self.floor.due(now, |key| self.owner(key)));
@@ -304,6 +325,8 @@ impl Controller {
         // Manifests may have been given some.
         self.replan(now);
         if self.may_act() {
+            // Before steering: what is un-steered is answered for no more.
+            effects.extend(self.settle_layer2(now));
             if std::mem::take(&mut self.moved) {
                 // First: what is un-steered here may still be in the table for a while, never the other way round.
                 effects.extend(self.steer().map(Effect::Steer));
@@ -317,6 +340,21 @@ impl Controller {
         }
         effects.extend(addresses);
         effects.extend(self.report());
+        effects
+    }
+
+    fn settle_layer2(&mut self, now: Duration) -> Vec<Effect> {
+        let around = l2::Surroundings {
+            plan: &self.plan,
+            store: &self.store,
+            steered: &self.steering.confirmed().vips,
+            subnets: self.routes.subnets(),
+            revision: (self.plans, self.steering.confirmed().revision),
+        };
+        let effects = self.layer2.settle(&around, now);
+        if self.layer2.news() {
+            self.catalog = None;
+        }
         effects
     }
 
@@ -432,6 +470,7 @@ impl Controller {
             self.services.insert(name, plan);
         }
         self.plan = Plan::merge(self.services.values());
+        self.plans += 1;
         self.moved = true;
     }
 
@@ -493,12 +532,13 @@ impl Controller {
                 name,
             })
         };
-        let own: [Vec<Problem>; 5] = [
+        let own: [Vec<Problem>; 6] = [
             self.floor.problems(owner),
             self.removals.problem().into_iter().collect(),
             self.compiler.problems(),
             self.routes.problems(),
             self.steering.problem().into_iter().collect(),
+            self.layer2.problems(),
         ];
         let (appeared, cleared) = self.complaints.settle(&self.plan.problems, own.concat())?;
         self.catalog = None;

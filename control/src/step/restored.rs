@@ -57,6 +57,12 @@ fn subject(event: &Event) -> Option<ObjectRef> {
         Event::ReservationApplied(spec) => (ObjectKind::AddressReservation, &spec.reservation.name),
         Event::ReservationDeleted(name) => (ObjectKind::AddressReservation, name),
         Event::Restored(_)
+        // Signs of life are not remembered.
+        | Event::NodeLeaseApplied(_)
+        | Event::NodeLeaseDeleted(_)
+        | Event::NodeLeaseRenewed { .. }
+        | Event::AddressClaimed { .. }
+        | Event::OwnL2Failed { .. }
         | Event::Granted { .. }
         | Event::Leading(_)
         | Event::SourceSynced(_)
@@ -87,5 +93,6 @@ fn deleted(kind: ObjectKind, name: ObjectName) -> Event {
         ObjectKind::Namespace => Event::NamespaceDeleted(name),
         ObjectKind::AddressPool => Event::PoolDeleted(name),
         ObjectKind::AddressReservation => Event::ReservationDeleted(name),
+        ObjectKind::NodeLease => Event::NodeLeaseDeleted(name),
     }
 }

@@ -63,7 +63,7 @@ async fn converse(stream: UnixStream, shared: Arc<Shared>, views: Views) {
 async fn answer(request: Request, shared: &Arc<Shared>, views: &Views) -> Response {
     let records = match &request {
         Request::Flows(_) => dump::collect(shared).await,
-        Request::Status | Request::Services | Request::Backends | Request::Errors => vec![],
+        Request::Status | Request::Services | Request::Backends | Request::L2 | Request::Errors => vec![],
     };
     let Some(view) = views.get().await else {
         return Response::Failed("the control loop is ending; ask again in a second".to_owned());
@@ -78,6 +78,7 @@ async fn answer(request: Request, shared: &Arc<Shared>, views: &Views) -> Respon
             Response::Backends(admin::backends(&view.catalog, &view.meter, &counters(&shared)))
         }
         Request::Flows(filter) => Response::Flows(admin::flows(&view.catalog, records, &filter)),
+        Request::L2 => Response::L2(admin::l2(&view.catalog)),
         Request::Errors => Response::Errors(admin::errors(&view.catalog)),
     });
     made.await

@@ -3,6 +3,7 @@
 pub mod backends;
 pub mod client;
 pub mod flows;
+pub mod l2;
 pub mod migrate;
 pub mod plan;
 pub mod run;
@@ -41,6 +42,8 @@ pub enum Command {
     Services(ClientArgs),
     /// Every backend with its state, share and traffic.
     Backends(backends::BackendsArgs),
+    /// Who answers ARP and NDP for each virtual address, and why.
+    L2(ClientArgs),
     /// Flows the workers remember.
     Flows(flows::FlowsArgs),
     /// Turn the objects of another load balancer into ours.

@@ -7,7 +7,7 @@ mod allocator;
 #[path = "kubernetes/readiness.rs"]
 mod readiness;
 #[path = "kubernetes/world.rs"]
-mod world;
+pub mod world;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;

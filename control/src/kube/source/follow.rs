@@ -18,7 +18,7 @@ use super::wire::{Page, version};
 use super::{Common, MOST_PROBLEMS, Reporter, What};
 use crate::kube::backoff::{Backoff, spread};
 use crate::kube::failure::Failure;
-use crate::kube::kinds::{Kind, resource};
+use crate::kube::kinds::{Kind, Scope, resource};
 
 /// A watch that ends before counts as one that failed.
 const SHORT: Duration = Duration::from_secs(1);
@@ -51,7 +51,10 @@ enum Ended {
 impl Follower {
     pub fn new(common: Arc<Common>, kind: &'static Kind, fold: Fold, reporter: Reporter) -> Follower {
         Follower {
-            path: resource(kind.kind).everywhere(),
+            path: match kind.scope {
+                Scope::All => resource(kind.kind).everywhere(),
+                Scope::Home => resource(kind.kind).within(&common.settings.home),
+            },
             histories: common.histories.clone(),
             backoff: Backoff::new(FIRST_RETRY, common.settings.retry_cap),
             objects: Objects::new(common.cluster.clone(), kind, fold),

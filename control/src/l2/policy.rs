@@ -1,0 +1,60 @@
+//! Where a virtual address may be announced: what the L2Advertisements come to for it.
+
+use std::collections::BTreeSet;
+
+use maglane_shared::addr::Addr;
+
+use super::Coverage;
+use crate::model::ServiceSpec;
+use crate::store::Store;
+
+/// One advertisement, as far as it is about one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L2Policy {
+    /// For people.
+    pub name: Box<str>,
+    /// Its node selectors, resolved.
+    pub nodes: Nodes,
+    pub interfaces: Interfaces,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nodes {
+    Any,
+    /// By name.
+    Named(BTreeSet<Box<str>>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interfaces {
+    /// Those that have the address's network.
+    Any,
+    Named(BTreeSet<Box<str>>),
+}
+
+impl L2Policy {
+    /// `--l2 all`: everywhere.
+    fn everywhere() -> L2Policy {
+        L2Policy {
+            name: "--l2 all".into(),
+            nodes: Nodes::Any,
+            interfaces: Interfaces::Any,
+        }
+    }
+
+    pub fn allows(&self, node: &str) -> bool {
+        match &self.nodes {
+            Nodes::Any => true,
+            Nodes::Named(names) => names.contains(node),
+        }
+    }
+}
+
+/// The policies for an address of a Service: the one place where L2Advertisements of the store come in. Their
+/// pool, service and node selectors are resolved here, against `store`.
+pub fn policies(_store: &Store, _service: &ServiceSpec, _vip: Addr, coverage: Coverage) -> Vec<L2Policy> {
+    match coverage {
+        Coverage::All => vec![L2Policy::everywhere()],
+        Coverage::Advertised => vec![],
+    }
+}
