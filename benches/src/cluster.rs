@@ -98,6 +98,7 @@ impl Cluster {
             },
             nat_returns: BTreeMap::new(),
             max_removal_percent: 10,
+            l2: Default::default(),
         };
         Controller::new(settings, Resume::default())
     }
@@ -120,6 +121,9 @@ fn answer(effect: Effect) -> Option<Event> {
         | Effect::Probe(_)
         | Effect::AnswerHealth(_)
         | Effect::AnnounceBgp(_)
+        | Effect::OwnL2(_)
+        | Effect::AnnounceL2(_)
+        | Effect::HoldNodeLease(_)
         | Effect::WriteSessions(_) => None,
     }
 }
@@ -141,6 +145,7 @@ fn kernel() -> [Event; 3] {
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
         up: true,
+        mute: false,
     };
     let hop = RouteHop {
         interface: 2,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use maglane_shared::addr::Addr;
 use maglane_shared::service::BackendId;
 use maglane_shared::table::Generation;
 
@@ -11,6 +12,7 @@ use crate::compile::CompiledPort;
 use crate::effect::SteerPlan;
 use crate::event::Source;
 use crate::ipam::{Counts, PoolState};
+use crate::l2::{Choice, NoOwner};
 use crate::model::ObjectName;
 use crate::plan::PlannedBackend;
 use crate::problem::Problem;
@@ -38,6 +40,7 @@ pub struct Catalog {
     pub steered: Arc<SteerPlan>,
     pub announce: AnnounceView,
     pub problems: Vec<Problem>,
+    pub l2: Vec<L2Row>,
     /// Has it told all it had?
     pub sources: BTreeMap<Source, bool>,
     /// By name, as far as this process decides about them.
@@ -69,6 +72,22 @@ impl PoolFigures {
             sum.reserved = sum.reserved.saturating_add(counts.reserved);
             sum.available = sum.available.saturating_add(counts.available);
         }
+    }
+}
+
+/// Who answers ARP and NDP for an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L2Row {
+    pub vip: Addr,
+    pub choice: Choice,
+    /// Of this node, where it is the one.
+    pub interfaces: Vec<Box<str>>,
+}
+
+impl L2Row {
+    /// By some advertisement.
+    pub fn is_covered(&self) -> bool {
+        self.choice != Choice::Nobody(NoOwner::NoAdvertisement)
     }
 }
 

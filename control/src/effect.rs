@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::announce::BgpPlan;
 use crate::health::{HealthAnswer, ProbeTarget};
+use crate::l2::NodeFacts;
 use crate::problem::Problem;
 use crate::status::{SessionWrite, StatusWrite, UserEvent};
 
@@ -22,6 +23,13 @@ pub enum Effect {
     /// Make the BGP sessions exactly these, with these routes; [`crate::event::Event::BgpSession`] tells what comes
     /// of it.
     AnnounceBgp(BgpPlan),
+    /// Answer ARP and NDP for exactly these, by interface in order; failing that,
+    /// [`crate::event::Event::OwnL2Failed`].
+    OwnL2(Vec<BTreeSet<Addr>>),
+    /// Tell everybody on the link of these: number of the interface, address.
+    AnnounceL2(Vec<(u8, Addr)>),
+    /// Hold this node's lease from now on, and say this in it.
+    HoldNodeLease(NodeFacts),
     /// Put these questions to the kernel ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
     /// Ask these health check node ports and nobody else, again and again; verdicts are [`crate::event::Event::NodeHealth`].

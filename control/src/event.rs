@@ -1,14 +1,16 @@
 //! Everything that can make the controller act, as values: recorded, they replay a bad day.
 
 use std::fmt;
+use std::time::Duration;
 
-use maglane_shared::addr::Addr;
+use maglane_shared::addr::{Addr, MacAddr};
 use maglane_shared::next_hop::PortIndex;
 use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
 use crate::announce::{BfdSession, BgpSession};
 use crate::health::{ProbeTarget, Verdict};
+use crate::l2::NodeLease;
 use crate::model::{
     AnnounceObject, ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectKind,
     ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
@@ -122,6 +124,25 @@ pub enum Event {
     BfdSession(Box<BfdSession>),
     /// This node is to be taken out of service: withdraw everything and go on forwarding. Or no longer.
     Draining(bool),
+    /// Interfaces could not be made to do [`crate::effect::Effect::OwnL2`].
+    OwnL2Failed {
+        reason: String,
+    },
+    /// A node's lease; told when it changes, each renewal is a change.
+    NodeLeaseApplied(Box<NodeLease>),
+    /// Its name, not the node's.
+    NodeLeaseDeleted(ObjectName),
+    /// This node's own lease is held until then, counted from before the renewal was sent, since start.
+    NodeLeaseRenewed {
+        until: Duration,
+    },
+    /// Another MAC address claims an address that this node owns.
+    AddressClaimed {
+        #[serde(with = "port_index")]
+        port: PortIndex,
+        addr: Addr,
+        mac: MacAddr,
+    },
     /// Time passes: at least one a second.
     Tick,
 }
@@ -138,6 +159,7 @@ impl Event {
             ObjectKind::AddressPool => Event::PoolDeleted(name),
             ObjectKind::AddressReservation => Event::ReservationDeleted(name),
             ObjectKind::ServiceImport => Event::ImportDeleted(name),
+            ObjectKind::NodeLease => Event::NodeLeaseDeleted(name),
             ObjectKind::BgpPeer
             | ObjectKind::BgpAdvertisement
             | ObjectKind::BfdProfile

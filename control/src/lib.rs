@@ -25,6 +25,7 @@ pub mod event;
 pub mod health;
 pub mod ipam;
 pub mod kube;
+pub mod l2;
 pub mod manifest;
 pub mod metrics;
 pub mod migrate;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::compile::CompileSettings;
 use crate::effect::{Effect, PortSpan};
 use crate::event::{Event, Source};
+use crate::l2::L2Settings;
 use crate::plan::PlanSettings;
 use crate::step::Settings;
 
@@ -27,6 +28,8 @@ pub struct Header {
     pub max_backends: u32,
     pub nat_returns: BTreeMap<Addr, PortSpan>,
     pub max_removal_percent: u8,
+    #[serde(default)]
+    pub l2: L2Settings,
 }
 
 /// Every further line: one call of [`crate::step::Controller::step_all`].
@@ -49,6 +52,7 @@ impl Header {
             compile,
             nat_returns,
             max_removal_percent,
+            l2,
         } = settings.clone();
         Header {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -61,6 +65,7 @@ impl Header {
             max_backends: compile.max_backends,
             nat_returns,
             max_removal_percent,
+            l2,
         }
     }
 
@@ -79,6 +84,7 @@ impl Header {
             },
             nat_returns: self.nat_returns,
             max_removal_percent: self.max_removal_percent,
+            l2: self.l2,
         }
     }
 }

@@ -225,6 +225,10 @@ impl Store {
         self.services.values().map(|spec| &**spec)
     }
 
+    pub fn node(&self, name: &ObjectName) -> Option<&NodeSpec> {
+        self.nodes.get(name).map(|node| &**node)
+    }
+
     pub fn nodes(&self) -> impl Iterator<Item = &NodeSpec> {
         self.nodes.values().map(|spec| &**spec)
     }

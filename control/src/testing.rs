@@ -204,6 +204,7 @@ pub fn link(index: u32, name: &str) -> Link {
         mac: mac(index as u8),
         mtu: 1500,
         up: true,
+        mute: false,
     }
 }
 

@@ -100,6 +100,7 @@ impl World {
             },
             nat_returns: BTreeMap::new(),
             max_removal_percent: 100,
+            l2: Default::default(),
         };
         let netlink = Netlink::open().unwrap();
         World {
@@ -130,7 +131,10 @@ impl World {
                     | Effect::Probe(_)
                     | Effect::AnswerHealth(_)
                     | Effect::AnnounceBgp(_)
-                    | Effect::WriteSessions(_) => {}
+                    | Effect::WriteSessions(_)
+                    | Effect::OwnL2(_)
+                    | Effect::AnnounceL2(_)
+                    | Effect::HoldNodeLease(_) => {}
                 }
             }
             events = caused;

@@ -17,14 +17,14 @@ use maglane_dataplane::queue::mem::MemQueue;
 use maglane_dataplane::worker::Watch;
 use maglane_dataplane::{Affinities, Forwarder, NatReturns, Worker};
 use maglane_shared::addr::Protocol;
-use maglane_shared::counters::{Counters, Vitals};
+use maglane_shared::counters::{Counters, DropReason, Vitals};
 use maglane_shared::facts::Facts;
 use maglane_shared::next_hop::PortIndex;
 use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
 use maglane_shared::publish::channel;
 use maglane_shared::service::ForwardingMode;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use support::frame::{self, Says, icmp_error, tcp, udp};
+use support::frame::{self, Says, arp, icmp, icmp_error, tcp, udp};
 
 #[global_allocator]
 static GLOBAL: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -51,6 +51,12 @@ fn traffic() -> Vec<(PortIndex, Vec<u8>)> {
             let error = icmp_error("203.0.113.9", Says::TooBig(1400), &tcp(&vip4, &v4, "A"), 28);
             frames.push((CLIENTS, error.bytes()));
         }
+        let asker = ([2; 6], "203.0.113.7");
+        frames.push((CLIENTS, arp([0xff; 6], 1, asker, ([0; 6], "192.0.2.10"))));
+        frames.push((CLIENTS, arp([0xff; 6], 2, ([2; 6], "192.0.2.11"), asker)));
+        let target = "2001:db8::10".parse::<std::net::Ipv6Addr>().unwrap().octets();
+        let asks = icmp("2001:db8:9::7", "2001:db8::10", 135, 0, 0).payload(&target);
+        frames.push((CLIENTS, asks.ttl(255).bytes()));
         let dnat = tcp("10.0.0.1:8080", &v4, "SA").macs(frame::PORT1, [2; 6]);
         frames.push((BACKENDS, dnat.bytes()));
         let nat = tcp(
@@ -121,7 +127,8 @@ fn a_worker_allocates_nothing_after_start() {
     config.flow_table_size = 1024;
     let (c, f) = (Arc::clone(&watch.counters), Arc::clone(&watch.facts));
     let (returns, affinities) = (Arc::new(NatReturns::new(1024)), Arc::new(Affinities::new(64)));
-    let forwarder = Forwarder::new(&config, 0, returns, affinities, c, f);
+    let (owned, fence) = common::owning(&services);
+    let forwarder = Forwarder::new(&config, 0, returns, affinities, c, f).answering(owned, fence);
     let queue = MemQueue::new(2, 256);
     let reader = readers.remove(0);
     let mut worker = Worker::new(
@@ -156,5 +163,6 @@ fn a_worker_allocates_nothing_after_start() {
     assert!(counters.tx_packets.get() > 20_000 && counters.replies.get() > 0 && counters.dropped() > 0);
     assert!(counters.flow_evictions.get() > 0 && counters.flow_inserts.get() > 1000);
     assert!(counters.affinity_hits.get() > 0 && counters.affinity_misses.get() > 0);
-    assert!(counters.resets.get() > 0);
+    assert!(counters.resets.get() > 0 && counters.neighbor_answers.get() > 0);
+    assert!(counters.drops[DropReason::NeighborConflict as usize].get() > 0);
 }

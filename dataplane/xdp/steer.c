@@ -7,6 +7,8 @@
  *         destination in `nat_returns` and port in its range       -> socket   (also as the source inside an ICMP error)
  *   from: source (address, port, protocol) in `dnat_returns`
  *         and destination not in `local`                           -> socket   (also as the destination inside an ICMP error)
+ *   ARP:  request for an address in `owned`, or anything from one   -> socket
+ *   ND:   solicitation or advertisement of an address in `owned`   -> socket
  *   else XDP_PASS; and XDP_PASS where a queue has no socket, so that our absence costs nobody a packet.
  *
  * A later fragment to a NAT address or that of an endpoint carries no port. It is passed and counted: redirecting it would
@@ -47,7 +49,7 @@ struct endpoint {
 
 /* One bit an address hash; `any_*` are zero while the maps behind them are empty. Endpoints are in `to` as well. */
 struct filter {
-	__u32 any_to, any_from, any_endpoints, pad;
+	__u32 any_to, any_from, any_endpoints, any_owned;
 	__u8 to[FILTER_BITS / 8];
 	__u8 from[FILTER_BITS / 8];
 };
@@ -75,6 +77,8 @@ HASH(endpoints, struct endpoint, __u32, 65536);
 HASH(nat_returns, struct address, struct port_range, 1024);
 HASH(dnat_returns, struct endpoint, __u32, 262144);
 HASH(local, struct address, __u32, 4096);
+/* Addresses this node answers for on this interface. */
+HASH(owned, struct address, __u32, 65536);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -372,6 +376,64 @@ inline_ int is_ours(struct packet *p, __be16 ethertype, struct port_range *range
 	       is_dnat_return(&inner.destination, inner.destination_port, inner.protocol, &p->destination);
 }
 
+inline_ int is_owned(const struct address *address)
+{
+	return bpf_map_lookup_elem(&owned, address) != 0;
+}
+
+/* RFC 826, for IPv4 over Ethernet. */
+struct arp_packet {
+	__be16 hardware, protocol;
+	__u8 hardware_size, protocol_size;
+	__be16 operation;
+	__u8 sender_mac[6];
+	__be16 sender[2];
+	__u8 target_mac[6];
+	__be16 target[2];
+} __attribute__((packed, aligned(2)));
+
+inline_ struct address halves(const __be16 *half)
+{
+	__be32 whole;
+
+	__builtin_memcpy(&whole, half, sizeof(whole));
+	return mapped(whole);
+}
+
+/* Who has an address of ours; or somebody says that he has. */
+inline_ int is_our_arp(struct packet *p)
+{
+	struct arp_packet *arp = take(p, sizeof(*arp));
+	struct address sender, target;
+
+	if (!arp || arp->hardware != bpf_htons(1) || arp->protocol != bpf_htons(ETH_P_IP) || arp->hardware_size != 6 ||
+	    arp->protocol_size != 4)
+		return 0;
+	sender = halves(arp->sender);
+	target = halves(arp->target);
+	return (arp->operation == bpf_htons(1) && is_owned(&target)) || is_owned(&sender);
+}
+
+/* RFC 4861 section 4.3, 4.4 */
+struct neighbor_message {
+	__u8 type, code;
+	__be16 checksum;
+	__u8 rest[4];
+	struct address target;
+} __attribute__((packed, aligned(2)));
+
+/* A solicitation or an advertisement of an address of ours. A copy: the caller goes on reading where it was. */
+inline_ int is_our_neighbor_message(struct packet p)
+{
+	struct neighbor_message *message = take(&p, sizeof(*message));
+	struct address target;
+
+	if (p.fragment || !message || (message->type != 135 && message->type != 136))
+		return 0;
+	copy_address(&target, &message->target);
+	return is_owned(&target);
+}
+
 inline_ int steer(struct xdp_md *ctx)
 {
 	struct packet p = { .ctx = ctx };
@@ -382,11 +444,14 @@ inline_ int steer(struct xdp_md *ctx)
 	int to = 0, from, icmp;
 
 	f = bpf_map_lookup_elem(&filter, &zero);
-	if (!f || !(f->any_to | f->any_from))
+	if (!f || !(f->any_to | f->any_from | f->any_owned))
 		return XDP_PASS;
 	ethertype = parse_ethernet(&p);
-	if (!parse_ip(&p, ethertype))
+	if (!parse_ip(&p, ethertype)) {
+		if (ethertype == bpf_htons(ETH_P_ARP) && f->any_owned && is_our_arp(&p))
+			return redirect(ctx);
 		return count(PASSED);
+	}
 
 	if (may_contain(f->to, &p.destination)) {
 		if (bpf_map_lookup_elem(&vips, &p.destination))
@@ -396,6 +461,8 @@ inline_ int steer(struct xdp_md *ctx)
 		if ((range || to) && p.fragment)
 			return count(PASSED_FRAGMENT);
 	}
+	if (p.protocol == IPPROTO_ICMPV6 && f->any_owned && is_our_neighbor_message(p))
+		return redirect(ctx);
 	from = f->any_from && may_contain(f->from, &p.source);
 	icmp = f->any_from && (p.protocol == IPPROTO_ICMP || p.protocol == IPPROTO_ICMPV6);
 	if ((range || to || from || icmp) && is_ours(&p, ethertype, range, to, from, f))

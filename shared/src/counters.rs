@@ -115,6 +115,11 @@ drop_reasons! {
     NoHeadroom "no_headroom" "No room in front of the packet for the outer headers."
     NoRoute "no_route" "The kernel has no route to the destination through a served interface."
     NextHopUnresolved "next_hop_unresolved" "The next hop's MAC address is not known yet."
+    NeighborMalformed "neighbor_malformed" "An ARP or neighbor discovery message that breaks the rules of RFC 826 or RFC 4861 §7.1."
+    NeighborNotOwned "neighbor_not_owned" "Asks for an address that this node does not answer for on this interface."
+    NeighborIgnored "neighbor_ignored" "An ARP or neighbor discovery message that asks nothing of us: our own, an answer, or meant for another host."
+    NeighborFenced "neighbor_fenced" "Asks for a virtual address after this node's right to answer has run out: its node lease was not renewed."
+    NeighborConflict "neighbor_conflict" "Another MAC address claims a virtual address that this node answers for."
     PortUnknown "port_unknown" "The next hop is on an interface this worker has no socket for."
     TxRingFull "tx_ring_full" "The interface did not take the packet: its transmit ring stayed full."
 }
@@ -210,6 +215,10 @@ pub struct Counters {
     pub affinity_misses: Counter,
     /// Of `affinity_misses`: there was no room to remember the client.
     pub affinity_full: Counter,
+    /// ARP requests and neighbour solicitations for addresses this node owns.
+    pub neighbor_requests: Counter,
+    /// Of `replies`: answers to those.
+    pub neighbor_answers: Counter,
     /// Turns of the loop with and without packets.
     pub busy_turns: Counter,
     pub idle_turns: Counter,
@@ -250,6 +259,8 @@ impl Counters {
             affinity_hits: Counter::default(),
             affinity_misses: Counter::default(),
             affinity_full: Counter::default(),
+            neighbor_requests: Counter::default(),
+            neighbor_answers: Counter::default(),
             busy_turns: Counter::default(),
             idle_turns: Counter::default(),
             sleeps: Counter::default(),

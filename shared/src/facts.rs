@@ -2,7 +2,7 @@
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::addr::Addr;
+use crate::addr::{Addr, MacAddr};
 use crate::counters::{DumpRequest, FlowRecord};
 use crate::next_hop::PortIndex;
 
@@ -17,11 +17,21 @@ pub enum DumpItem {
     },
 }
 
+/// Another MAC address claims a virtual address that this node answers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    pub port: PortIndex,
+    pub addr: Addr,
+    pub mac: MacAddr,
+}
+
 /// One worker's mailbox towards the control side.
 #[derive(Debug)]
 pub struct Facts {
     /// On-link addresses that packets wanted but nobody has resolved.
     pub unresolved: ArrayQueue<(PortIndex, Addr)>,
+    /// Who else says that an address of ours is his.
+    pub conflicts: ArrayQueue<Conflict>,
     pub dump_request: DumpRequest,
     pub dump: ArrayQueue<DumpItem>,
 }
@@ -30,6 +40,7 @@ impl Default for Facts {
     fn default() -> Self {
         Facts {
             unresolved: ArrayQueue::new(256),
+            conflicts: ArrayQueue::new(64),
             dump_request: DumpRequest::default(),
             dump: ArrayQueue::new(4096),
         }

@@ -15,6 +15,7 @@ pub mod facts;
 pub mod flow;
 pub mod maglev;
 pub mod next_hop;
+pub mod owned;
 pub mod policy;
 pub mod publish;
 pub mod service;

@@ -15,6 +15,7 @@ use maglane_control::effect::{Effect, PortSpan};
 use maglane_control::error::ControlError;
 use maglane_control::event::{Event, Source};
 use maglane_control::health::{Prober, Timing};
+use maglane_control::l2::{L2Settings, OnApiLoss, Peers};
 use maglane_control::manifest::ManifestSource;
 use maglane_control::metrics::Pending;
 use maglane_control::model::ClusterId;
@@ -28,9 +29,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::effects::{self, Books, Followup};
+use crate::effects::{self, Books, Followup, Layer2};
+use crate::engine::AnswerEnd;
 use crate::health_ports::HealthPorts;
 use crate::kubernetes::Kubernetes;
+use crate::l2::Announcer;
 use crate::run::{Kept, Shared};
 use crate::settings::KubernetesSettings;
 use crate::state_dir::StateWriter;
@@ -54,6 +57,7 @@ struct Loop {
     prober: Prober,
     health_ports: HealthPorts,
     books: Books,
+    announcer: Announcer,
     /// By worker, as last told to the controller.
     seen: Vec<Generation>,
     synced: BTreeSet<Source>,
@@ -83,7 +87,9 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
         .transpose()?;
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
     serve(&shared, &Views::new(questions))?;
-    let kubernetes = Kubernetes::open(&shared.settings.kubernetes).await?;
+    let start = std::time::Instant::now() - shared.health.uptime();
+    let kubernetes = Kubernetes::open(&shared.settings.kubernetes, start).await?;
+    open_fence(&shared);
     let mut drain = shared.drain.subscribe();
     drain.mark_changed();
     let heard = Arc::clone(&shared);
@@ -121,8 +127,21 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
     if let Some(state) = control.state.take() {
         state.finish(control.controller.store());
     }
+    // Before the lease is given back: whoever takes over must not be contradicted.
+    control.shared.engine.answer_until(AnswerEnd::Now);
     control.kubernetes.stop().await;
     Ok(())
+}
+
+/// Where no lease limits answers.
+fn open_fence(shared: &Shared) {
+    let L2Settings {
+        peers, on_api_loss, ..
+    } = shared.settings.l2;
+    match (peers, on_api_loss) {
+        (Peers::Leases, OnApiLoss::Fence) => {}
+        (Peers::Alone, _) | (Peers::Leases, OnApiLoss::Keep) => shared.engine.answer_until(AnswerEnd::Never),
+    }
 }
 
 /// The next news of the manifests; never, where there are none.
@@ -163,6 +182,7 @@ impl Loop {
             kubernetes,
             prober: Prober::new(Timing::default()),
             health_ports: HealthPorts::new(Arc::clone(&shared.health)),
+            announcer: Announcer::open(&shared.settings.interfaces)?,
             books: Books::new(&shared.engine, meter),
             seen: vec![Generation(0); shared.engine.watches.len()],
             synced: BTreeSet::new(),
@@ -193,6 +213,9 @@ impl Loop {
         for event in &events {
             if let Event::SourceSynced(source) = event {
                 self.synced.insert(*source);
+            }
+            if let Event::NodeLeaseRenewed { until } = event {
+                self.renewed(*until);
             }
         }
         while !events.is_empty() {
@@ -228,7 +251,31 @@ impl Loop {
         if let Some(answers) = follow.answers {
             self.health_ports.want(answers);
         }
+        follow.layer2.into_iter().for_each(|wish| self.layer2(wish));
         follow.events
+    }
+
+    /// The right to answer goes with the lease.
+    fn renewed(&self, until: Duration) {
+        match self.shared.settings.l2.on_api_loss {
+            OnApiLoss::Fence => {
+                let start = std::time::Instant::now() - self.shared.health.uptime();
+                self.shared.engine.answer_until(AnswerEnd::At(start + until));
+            }
+            OnApiLoss::Keep => {}
+        }
+    }
+
+    fn layer2(&mut self, wish: Layer2) {
+        match wish {
+            Layer2::Listen(owned) => self.announcer.listen(&owned),
+            Layer2::Announce(due) => {
+                let table = self.controller.table();
+                let sent = &self.shared.engine.gratuitous;
+                self.announcer.announce(&due, &table.routes.port_macs, sent);
+            }
+            Layer2::HoldLease(facts) => self.kubernetes.hold_lease(facts),
+        }
     }
 
     fn decide(&mut self, events: Vec<Event>) -> Vec<Effect> {
@@ -346,6 +393,7 @@ fn controller_settings(shared: &Shared) -> Settings {
         workers: launch.workers,
         sources: sources(settings),
         max_removal_percent: kubernetes.max_removal_percent,
+        l2: settings.l2.clone(),
         nat_returns: snat.iter().map(|addr| (*addr, span)).collect(),
         plan: PlanSettings {
             mode: balance.mode,

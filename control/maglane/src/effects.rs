@@ -8,12 +8,14 @@ use maglane_control::announce::BgpPlan;
 use maglane_control::effect::{Effect, NeighborRef, SteerPlan};
 use maglane_control::event::Event;
 use maglane_control::health::{HealthAnswer, ProbeTarget};
+use maglane_control::l2::NodeFacts;
 use maglane_control::metrics::Meter;
 use maglane_control::problem::{Problem, Severity};
 use maglane_control::status::{StatusWrite, UserEvent};
 use maglane_control::step::Controller;
 use maglane_shared::addr::{Addr, Protocol, VipKey};
 use maglane_shared::counters::Counters;
+use maglane_shared::facts::Conflict;
 use maglane_shared::table::{ForwardingTable, Generation, ServiceTable};
 use maglane_xsk::{Endpoint, PortRange, SteerSet};
 
@@ -65,6 +67,15 @@ pub struct Followup {
     /// The newest wanted sets, where they have changed.
     pub probes: Option<BTreeSet<ProbeTarget>>,
     pub answers: Option<BTreeMap<u16, HealthAnswer>>,
+    pub layer2: Vec<Layer2>,
+}
+
+/// What layer 2 wants besides what the engine does.
+#[derive(Debug)]
+pub enum Layer2 {
+    Listen(Vec<BTreeSet<Addr>>),
+    Announce(Vec<(u8, Addr)>),
+    HoldLease(NodeFacts),
 }
 
 /// Performs the effects of one step, but for what others must do.
@@ -91,6 +102,12 @@ pub fn perform(
                 follow.announce = Some(plan);
             }
             Effect::WriteSessions(states) => tracing::debug!(count = states.len(), "states of BGP sessions"),
+            Effect::OwnL2(owned) => {
+                follow.events.extend(own(&owned, engine));
+                follow.layer2.push(Layer2::Listen(owned));
+            }
+            Effect::AnnounceL2(due) => follow.layer2.push(Layer2::Announce(due)),
+            Effect::HoldNodeLease(facts) => follow.layer2.push(Layer2::HoldLease(facts)),
             Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),
             Effect::Probe(targets) => follow.probes = Some(targets),
             Effect::AnswerHealth(answers) => follow.answers = Some(answers),
@@ -119,6 +136,15 @@ fn steer(plan: &SteerPlan, engine: &Engine) -> Event {
             reason: format!("{error:#}"),
         },
     }
+}
+
+fn own(owned: &[BTreeSet<Addr>], engine: &Engine) -> Option<Event> {
+    let addresses: usize = owned.iter().map(BTreeSet::len).sum();
+    tracing::info!(addresses, "answering ARP and NDP");
+    let error = engine.own(owned).err()?;
+    Some(Event::OwnL2Failed {
+        reason: format!("{error:#}"),
+    })
 }
 
 fn report(problem: &Problem) {
@@ -185,6 +211,9 @@ pub fn facts(engine: &Engine, seen: &mut [Generation]) -> Vec<Event> {
         // As many as the mailbox holds: a worker that adds faster than this loop takes must not hold it up.
         let wanted = unresolved.take(watch.facts.unresolved.capacity());
         events.extend(wanted.map(|(port, addr)| Event::NeighborWanted { port, addr }));
+        let claims =
+            std::iter::from_fn(|| watch.facts.conflicts.pop()).take(watch.facts.conflicts.capacity());
+        events.extend(claims.map(|Conflict { port, addr, mac }| Event::AddressClaimed { port, addr, mac }));
     }
     events
 }

@@ -1,16 +1,17 @@
 //! The clusters: their objects in as events, the controller's wishes out as calls. Nothing here decides.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::FutureExt;
 use futures_util::future::select_all;
 use maglane_control::event::{Event, Source};
 use maglane_control::kube::events::{Note, Reason, Recorder};
-use maglane_control::kube::lease::{Election, LeaseSettings, Role, identity};
+use maglane_control::kube::lease::{Election, LeaseSettings, NodeLeaseHolder, Role, identity};
 use maglane_control::kube::writer::{Ownership, StatusWrite as Write, Writer};
 use maglane_control::kube::{Access, Cluster, ClusterSource, Origin, StreamSettings};
+use maglane_control::l2::NodeFacts;
 use maglane_control::model::ClusterId;
 use maglane_control::problem::Problem;
 use maglane_control::status::{StatusWrite, UserEvent};
@@ -35,12 +36,16 @@ struct Own {
     election: Election,
     writer: Writer,
     recorder: Recorder,
+    lease: NodeLeaseHolder,
+    /// Zero of the controller's time.
+    start: Instant,
     problems: Vec<Problem>,
 }
 
 impl Kubernetes {
     /// Reads credentials and connects to nothing yet: an API server that is down is no reason not to start.
-    pub async fn open(settings: &KubernetesSettings) -> Result<Kubernetes> {
+    /// `start` is zero of the controller's time.
+    pub async fn open(settings: &KubernetesSettings, start: Instant) -> Result<Kubernetes> {
         let Some(own) = &settings.own else {
             return Ok(Kubernetes {
                 sources: vec![],
@@ -48,7 +53,8 @@ impl Kubernetes {
             });
         };
         let access = Arc::new(Access::open(origin(own)).await?);
-        let mut sources = vec![follow(&access, ClusterId::OWN, "kubernetes".to_owned())];
+        let home = &settings.namespace;
+        let mut sources = vec![follow(&access, ClusterId::OWN, "kubernetes".to_owned(), home)];
         for (cluster, id) in settings.others.iter().zip(ClusterId::OWN.0 + 1..) {
             let origin = Origin::File {
                 flag: format!("--cluster {}={}", cluster.name, cluster.kubeconfig.display()),
@@ -59,11 +65,15 @@ impl Kubernetes {
                 &access,
                 ClusterId(id),
                 format!("cluster {}", cluster.name),
+                home,
             ));
         }
         let lease = LeaseSettings::new(&settings.namespace, LEASE).lasting(settings.lease_duration);
         let election = Election::start(Arc::clone(&access), lease, identity(&settings.node_name))?;
+        let name = identity(&settings.node_name);
         let own = Own {
+            start,
+            lease: NodeLeaseHolder::start(Arc::clone(&access), home, &settings.node_name, name),
             writer: Writer::new(Arc::clone(&access), election.holder()),
             recorder: Recorder::start(access, &settings.node_name),
             election,
@@ -129,6 +139,13 @@ impl Kubernetes {
         }
     }
 
+    /// This node is there for others from now on, and says this of itself.
+    pub fn hold_lease(&self, facts: NodeFacts) {
+        if let Some(own) = &self.own {
+            own.lease.hold(facts);
+        }
+    }
+
     /// Ends calls and gives the lease back, so that another takes over at once.
     pub async fn stop(self) {
         let Some(mut own) = self.own else {
@@ -136,7 +153,7 @@ impl Kubernetes {
         };
         let farewell = async {
             own.writer.finish().await;
-            own.election.stop().await;
+            tokio::join!(own.election.stop(), own.lease.stop());
         };
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
             tracing::warn!("the lease {LEASE} could not be given back in time; it runs out by itself");
@@ -155,6 +172,10 @@ impl Own {
                         Role::Other(holder) => tracing::info!("{holder} allocates addresses and writes status"),
                     }
                     return vec![Event::Leading(role == Role::Holder)];
+                }
+                until = self.lease.next() => {
+                    let until = until.into_std().saturating_duration_since(self.start);
+                    return vec![Event::NodeLeaseRenewed { until }];
                 }
                 _ = self.writer.next() => {
                     let problems = self.writer.problems();
@@ -179,11 +200,14 @@ pub fn origin(kubeconfig: &Kubeconfig) -> Origin {
 }
 
 /// Whatever the controller knows from the disk, it settles itself once the cluster has told all.
-fn follow(access: &Arc<Access>, id: ClusterId, place: String) -> ClusterSource {
+fn follow(access: &Arc<Access>, id: ClusterId, place: String, home: &str) -> ClusterSource {
     ClusterSource::start(
         Arc::clone(access),
         Cluster { id, place },
-        StreamSettings::default(),
+        StreamSettings {
+            home: home.to_owned(),
+            ..StreamSettings::default()
+        },
         [],
     )
 }

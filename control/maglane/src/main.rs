@@ -11,6 +11,7 @@ mod health;
 mod health_ports;
 mod http;
 mod kubernetes;
+mod l2;
 mod logging;
 mod preflight;
 mod run;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Status(args) => print(cli::status::text(&args)),
         Command::Services(args) => print(cli::services::text(&args)),
         Command::Backends(args) => print(cli::backends::text(&args)),
+        Command::L2(args) => print(cli::l2::text(&args)),
         Command::Flows(args) => print(cli::flows::text(&args)),
         Command::Bgp(args) => print(cli::bgp::text(&args)),
         Command::Bfd(args) => print(cli::bfd::text(&args)),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use maglane_shared::counters::Counter;
 use maglane_xsk::SteerSet;
 
-use crate::engine::{Crew, Engine};
+use crate::engine::{AnswerEnd, Crew, Engine};
 
 /// Longest wait for packets already in the rings.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -104,6 +104,8 @@ pub fn forward_on(engine: &Engine, limit: Duration, insists: impl Fn() -> bool) 
 
 /// Stops the packet path in order. The control loop must have ended: nobody else steers or publishes.
 pub fn stop(engine: &Engine, crew: Crew, uptime: Duration) -> Summary {
+    // Whoever takes the addresses over must not be contradicted; packets that still come are carried.
+    engine.answer_until(AnswerEnd::Now);
     if let Err(error) = engine.steer(&SteerSet::default()) {
         tracing::warn!("stopping: {error:#}; detaching at once");
         engine.detach();

@@ -49,6 +49,7 @@ pub fn scrape(shared: &Shared, view: View) -> Scrape {
         peers: shared.speaker.peers(),
         version: VERSION,
         uptime: shared.health.uptime(),
+        gratuitous: shared.engine.gratuitous.get(),
     }
 }
 

@@ -46,7 +46,7 @@ fn flags(help: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_flag_has_an_environment_name_and_says_its_default() {
-    for subcommand in ["run", "status", "services", "backends", "flows", "version"] {
+    for subcommand in ["run", "status", "services", "backends", "l2", "flows", "version"] {
         let help = stdout(&[subcommand, "--help"]);
         let flags = flags(&help);
         assert!(!flags.is_empty(), "{subcommand}");
@@ -140,7 +140,7 @@ fn the_environment_stands_in_for_flags() {
 
 #[test]
 fn a_question_without_an_instance_says_so() {
-    for subcommand in ["status", "services", "backends", "flows"] {
+    for subcommand in ["status", "services", "backends", "l2", "flows"] {
         let text = refusal(&[subcommand, "--admin-socket", "/nonexistent/maglane.sock"]);
         assert!(
             text.contains("/nonexistent/maglane.sock") && text.contains("maglane run"),

@@ -11,6 +11,8 @@ mod checks;
 mod clients;
 #[path = "e2e_traffic/kubernetes.rs"]
 mod kubernetes;
+#[path = "e2e_traffic/layer2.rs"]
+mod layer2;
 #[path = "e2e_traffic/live.rs"]
 mod live;
 #[path = "e2e_traffic/modes.rs"]

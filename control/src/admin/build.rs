@@ -8,11 +8,12 @@ use maglane_shared::counters::{Counters, DropReason, FlowRecord};
 use maglane_shared::service::{BackendId, BackendState, ServiceId};
 
 use super::{
-    BackendRow, DEFAULT_FLOWS, DropRow, FlowFilter, FlowReport, FlowRow, InterfaceRow, ServiceRow, SourceRow,
-    StatusReport, UpdateRow, WorkerRow,
+    BackendRow, DEFAULT_FLOWS, DropRow, FlowFilter, FlowReport, FlowRow, InterfaceRow, L2Row, ServiceRow,
+    SourceRow, StatusReport, UpdateRow, WorkerRow,
 };
 use crate::catalog::Catalog;
 use crate::compile::CompiledPort;
+use crate::l2::Choice;
 use crate::metrics::{InterfaceFigures, Meter, UpdateTimes, WorkerFigures};
 use crate::plan::PlannedBackend;
 use crate::problem::Problem;
@@ -225,6 +226,25 @@ fn flow_row(record: &FlowRecord, port: &CompiledPort, backend: &PlannedBackend) 
         state: record.state.name().to_owned(),
         idle_ms: record.idle_ms,
     }
+}
+
+pub fn l2(catalog: &Catalog) -> Vec<L2Row> {
+    let rows = catalog.l2.iter().map(|row| {
+        let (owner, why) = match &row.choice {
+            Choice::Node(node) if row.interfaces.is_empty() => {
+                (Some(node.to_string()), "chosen by its lease")
+            }
+            Choice::Node(node) => (Some(node.to_string()), "this node answers"),
+            Choice::Nobody(reason) => (None, reason.text()),
+        };
+        L2Row {
+            vip: row.vip,
+            interfaces: row.interfaces.iter().map(ToString::to_string).collect(),
+            owner,
+            why: why.to_owned(),
+        }
+    });
+    rows.collect()
 }
 
 pub fn errors(catalog: &Catalog) -> Vec<Problem> {

@@ -19,7 +19,7 @@ use crate::model::ObjectName;
 use crate::problem::Problem;
 
 pub use announce::{BfdFigures, BfdRow, PeerFigures, PeerRow, RouteRow, bfd, peers, routes};
-pub use build::{Status, backends, errors, flows, services, status};
+pub use build::{Status, backends, errors, flows, l2, services, status};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -27,6 +27,7 @@ pub enum Request {
     Status,
     Services,
     Backends,
+    L2,
     Flows(FlowFilter),
     Errors,
     BgpPeers,
@@ -42,6 +43,7 @@ pub enum Response {
     Status(Box<StatusReport>),
     Services(Vec<ServiceRow>),
     Backends(Vec<BackendRow>),
+    L2(Vec<L2Row>),
     Flows(FlowReport),
     Errors(Vec<Problem>),
     BgpPeers(Vec<PeerRow>),
@@ -78,6 +80,17 @@ pub struct UpdateRow {
     /// 2^64 - 1 for all that took longer.
     pub within_us: u64,
     pub count: u64,
+}
+
+/// Who answers ARP and NDP for an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct L2Row {
+    pub vip: Addr,
+    /// Of this node, where it is the owner.
+    pub interfaces: Vec<String>,
+    /// The node; absent where nobody answers.
+    pub owner: Option<String>,
+    pub why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,4 +18,5 @@ mod tests;
 pub use decide::{Candidate, Decision, Memory, Node, Situation, Standing, decide};
 pub use explain::{Reason, Verdict};
 pub use plan::{BfdPlan, BgpPlan, Bring, Hidden, LinkPlan, Neighbor, PasswordSource, PeerPlan, Routes};
+pub(crate) use routes::{is_about, pool_of};
 pub use session::{BfdSession, BgpSession, Withheld};

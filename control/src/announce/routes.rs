@@ -14,7 +14,7 @@ use super::explain::{Reason, Verdict};
 use super::peers::is_internal;
 use super::plan::PeerPlan;
 use crate::ipam::{Labels, Range};
-use crate::model::{AnnounceSpec, DrainSpec, ObjectName, PoolSpec};
+use crate::model::{AnnounceSpec, DrainSpec, ObjectName, PoolSpec, Scope, ServiceSpec};
 use crate::problem::Problem;
 
 /// Places in the list of advertisements, in order.
@@ -91,15 +91,10 @@ impl<'a, 's> Place<'a, 's> {
         candidate: &'a Candidate<'s>,
         addr: Addr,
     ) -> Place<'a, 's> {
-        let cluster = candidate.service.name.cluster;
-        let pools = situation.pools.iter().filter(|pool| pool.name.cluster == cluster);
-        let pool = pools.copied().find(|pool| range_of(pool, addr).is_some());
-        let known = pool.map(|pool| (&*pool.name.name, &pool.labels));
+        let pool = pool_of(situation.pools.iter().copied(), candidate.service, addr);
         let all = advertisements.0.iter().enumerate();
-        let about = all.filter(|(_, advertisement)| {
-            let scope = &advertisement.spec.scope;
-            scope.covers_pool(known) && scope.covers_service(|key| label(candidate, key))
-        });
+        let about =
+            all.filter(|(_, advertisement)| is_about(&advertisement.spec.scope, candidate.service, pool));
         Place {
             candidate,
             addr,
@@ -174,6 +169,23 @@ impl<'a, 's> Place<'a, 's> {
     }
 }
 
+/// The pool of the Service's cluster that has the address.
+pub(crate) fn pool_of<'p>(
+    mut pools: impl Iterator<Item = &'p PoolSpec>,
+    service: &ServiceSpec,
+    addr: Addr,
+) -> Option<&'p PoolSpec> {
+    let cluster = service.name.cluster;
+    pools.find(|pool| pool.name.cluster == cluster && range_of(pool, addr).is_some())
+}
+
+/// Does an advertisement with this scope speak of the Service's address from that pool? On which nodes, it says
+/// elsewhere.
+pub(crate) fn is_about(scope: &Scope, service: &ServiceSpec, pool: Option<&PoolSpec>) -> bool {
+    let pool = pool.map(|pool| (&*pool.name.name, &pool.labels));
+    scope.covers_pool(pool) && scope.covers_service(|key| label(service, key))
+}
+
 fn range_of(pool: &PoolSpec, addr: Addr) -> Option<Range> {
     pool.pool
         .ranges
@@ -183,14 +195,10 @@ fn range_of(pool: &PoolSpec, addr: Addr) -> Option<Range> {
 }
 
 /// Selectors see where a Service is and what it is called, as those of pools do.
-fn label<'l>(candidate: &'l Candidate<'_>, key: &str) -> Option<&'l str> {
+fn label<'l>(service: &'l ServiceSpec, key: &str) -> Option<&'l str> {
     static NONE: Labels = Labels::new();
-    let name = &candidate.service.name;
-    let labels = candidate
-        .service
-        .request
-        .as_ref()
-        .map_or(&NONE, |request| &request.labels);
+    let name = &service.name;
+    let labels = service.request.as_ref().map_or(&NONE, |request| &request.labels);
     match key {
         "io.kubernetes.service.namespace" => Some(&*name.namespace),
         "io.kubernetes.service.name" => Some(&*name.name),

@@ -4,12 +4,14 @@
 mod annotations;
 mod announce;
 mod imports;
+mod lease;
 mod node;
 mod pools;
 mod request;
 
 pub(crate) use announce::{Announces, announce};
 pub(crate) use imports::{ServiceImport, import};
+pub(crate) use lease::node_lease;
 pub(crate) use node::node;
 pub(crate) use pools::{namespace, pool, reservation};
 

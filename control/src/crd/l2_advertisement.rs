@@ -1,15 +1,15 @@
 //! `L2Advertisement`: addresses that one node at a time answers ARP and neighbour solicitations for. Everything
-//! that MetalLB's L2Advertisement takes, in its spelling.
+//! that MetalLB's L2Advertisement takes, in its spelling. How a node answers is a matter of its flags (`--l2-on-api-loss`,
+//! `--l2-refresh`).
 
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Read;
-use super::announce::{AnnounceStatus, bounded, scope};
+use super::announce::{AnnounceStatus, scope};
 use super::selector::LabelSelector;
 use crate::convert::Announces;
-use crate::model::{AnnounceSpec, L2AdvertisementSpec as Advertisement, OnApiLoss};
+use crate::model::{AnnounceSpec, L2AdvertisementSpec as Advertisement};
 
 /// Which addresses, on which nodes and interfaces. An empty list selects all.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +25,6 @@ use crate::model::{AnnounceSpec, L2AdvertisementSpec as Advertisement, OnApiLoss
     doc = "Addresses to answer ARP and neighbour solicitations for.",
     printcolumn(name = "Pools", type_ = "string", json_path = ".spec.ipAddressPools"),
     printcolumn(name = "Interfaces", type_ = "string", json_path = ".spec.interfaces"),
-    printcolumn(
-        name = "OnApiLoss",
-        type_ = "string",
-        json_path = ".spec.onApiLoss",
-        priority = "1"
-    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -64,34 +58,6 @@ pub struct L2AdvertisementSpec {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub interfaces: Vec<String>,
-    /// What the node that has an address does when it loses the API server: fence stops answering when its lease
-    /// ends, keep goes on, so that two nodes may answer for a while.
-    #[serde(default)]
-    pub on_api_loss: ApiLoss,
-    /// How many seconds a node must have been able to take an address before it takes it from another one.
-    #[serde(default = "settle")]
-    #[schemars(range(min = 0, max = 3600))]
-    pub settle: i32,
-    /// Seconds between two unsolicited announcements of an address; 0: only when it is taken.
-    #[serde(default = "announce_interval")]
-    #[schemars(range(min = 0, max = 3600))]
-    pub announce_interval: i32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ApiLoss {
-    #[default]
-    Fence,
-    Keep,
-}
-
-const fn settle() -> i32 {
-    10
-}
-
-const fn announce_interval() -> i32 {
-    60
 }
 
 impl Announces for L2Advertisement {
@@ -110,16 +76,9 @@ impl Announces for L2Advertisement {
             &spec.node_selectors,
         ];
         let scope = scope(&spec.ip_address_pools, lists, &mut problems);
-        let mut seconds = |field, number: i32| bounded(field, i64::from(number), (0, 3600), &mut problems);
         let advertisement = Advertisement {
             scope,
             interfaces: spec.interfaces.iter().map(|name| name.as_str().into()).collect(),
-            on_api_loss: match spec.on_api_loss {
-                ApiLoss::Fence => OnApiLoss::Fence,
-                ApiLoss::Keep => OnApiLoss::Keep,
-            },
-            settle: seconds("settle", spec.settle),
-            announce_interval: seconds("announceInterval", spec.announce_interval),
         };
         Read::new(AnnounceSpec::L2Advertisement(advertisement), problems)
     }

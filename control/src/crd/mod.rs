@@ -39,7 +39,7 @@ pub use community::{Community, CommunitySpec, NamedCommunity};
 pub use condition::{Condition, ConditionStatus};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-pub use l2_advertisement::{ApiLoss, L2Advertisement, L2AdvertisementSpec};
+pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec};
 pub use selector::{LabelRequirement, LabelSelector, Operator};
 
 use crate::problem::{Problem, Severity};

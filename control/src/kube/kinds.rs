@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
@@ -11,6 +12,7 @@ use crate::crd::{
     AddressPool, AddressReservation, BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement,
 };
 use crate::event::Event;
+use crate::l2::LEASE_LABEL;
 use crate::model::{ClusterId, ObjectKind, ObjectName, ObjectRef};
 
 /// How the API spells a kind.
@@ -63,6 +65,12 @@ pub(crate) const fn resource(kind: ObjectKind) -> Resource {
         ObjectKind::Community => ours("Community", "communities"),
         ObjectKind::L2Advertisement => ours("L2Advertisement", "l2advertisements"),
         ObjectKind::BgpSessionState => ours("BgpSessionState", "bgpsessionstates"),
+        ObjectKind::NodeLease => Resource {
+            api_version: "coordination.k8s.io/v1",
+            older: None,
+            kind: "Lease",
+            plural: "leases",
+        },
     }
 }
 
@@ -100,11 +108,16 @@ impl Resource {
         format!("{}/{}", self.root(), self.plural)
     }
 
+    /// Those of one namespace.
+    pub fn within(self, namespace: &str) -> String {
+        format!("{}/namespaces/{namespace}/{}", self.root(), self.plural)
+    }
+
     /// The objects among which this one is: those of its namespace, where it has one.
     pub fn collection(self, object: &ObjectName) -> String {
         match &*object.namespace {
             "" => self.everywhere(),
-            namespace => format!("{}/namespaces/{namespace}/{}", self.root(), self.plural),
+            namespace => self.within(namespace),
         }
     }
 }
@@ -145,12 +158,21 @@ pub(crate) enum Reach {
     Own,
 }
 
+/// Which namespaces of a cluster are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    /// The one that Maglane runs in.
+    Home,
+}
+
 /// A followed kind.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub kind: ObjectKind,
     pub reach: Reach,
     pub presence: Presence,
+    pub scope: Scope,
     /// Labels that the server selects by; empty for all.
     pub selector: &'static str,
     /// An object's JSON -> the event that tells of it.
@@ -158,11 +180,12 @@ pub(crate) struct Kind {
     pub deleted: fn(ObjectName) -> Event,
 }
 
-pub(crate) static KINDS: [Kind; 12] = [
+pub(crate) static KINDS: [Kind; 13] = [
     Kind {
         kind: ObjectKind::Service,
         reach: Reach::Everywhere,
         presence: Presence::Required,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::service(typed::<Service>(json)?, origin)?;
@@ -174,6 +197,7 @@ pub(crate) static KINDS: [Kind; 12] = [
         kind: ObjectKind::EndpointSlice,
         reach: Reach::Everywhere,
         presence: Presence::Required,
+        scope: Scope::All,
         // As kube-proxy: nobody balances headless Services, nor those of another proxy.
         selector: "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name",
         read: |json, origin| {
@@ -186,6 +210,7 @@ pub(crate) static KINDS: [Kind; 12] = [
         kind: ObjectKind::Node,
         reach: Reach::Own,
         presence: Presence::Required,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::node(typed::<Node>(json)?, origin)?;
@@ -197,6 +222,7 @@ pub(crate) static KINDS: [Kind; 12] = [
         kind: ObjectKind::Namespace,
         reach: Reach::Own,
         presence: Presence::Required,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::namespace(typed::<Namespace>(json)?, origin)?;
@@ -208,6 +234,7 @@ pub(crate) static KINDS: [Kind; 12] = [
         kind: ObjectKind::AddressPool,
         reach: Reach::Own,
         presence: Presence::Optional,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::pool(typed::<AddressPool>(json)?, origin)?;
@@ -219,6 +246,7 @@ pub(crate) static KINDS: [Kind; 12] = [
         kind: ObjectKind::AddressReservation,
         reach: Reach::Own,
         presence: Presence::Optional,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::reservation(typed::<AddressReservation>(json)?, origin)?;
@@ -270,12 +298,26 @@ pub(crate) static KINDS: [Kind; 12] = [
         kind: ObjectKind::ServiceImport,
         reach: Reach::Own,
         presence: Presence::Optional,
+        scope: Scope::All,
         selector: "",
         read: |json, origin| {
             let converted = convert::import(typed::<convert::ServiceImport>(json)?, origin)?;
             Ok(applied(converted, Event::ImportApplied))
         },
         deleted: Event::ImportDeleted,
+    },
+    Kind {
+        kind: ObjectKind::NodeLease,
+        reach: Reach::Own,
+        // Without leases nobody shares addresses; all else is served.
+        presence: Presence::Optional,
+        scope: Scope::Home,
+        selector: LEASE_LABEL,
+        read: |json, origin| {
+            let converted = convert::node_lease(typed::<Lease>(json)?, origin)?;
+            Ok(applied(converted, Event::NodeLeaseApplied))
+        },
+        deleted: Event::NodeLeaseDeleted,
     },
 ];
 
@@ -287,6 +329,7 @@ const fn announce(kind: ObjectKind, read: ReadObject, deleted: fn(ObjectName) ->
         kind,
         reach: Reach::Own,
         presence: Presence::Optional,
+        scope: Scope::All,
         selector: "",
         read,
         deleted,

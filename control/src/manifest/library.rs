@@ -354,6 +354,8 @@ fn read(value: Value, text: Option<&(String, u64)>, origin: Origin<'_>) -> Resul
         ObjectKind::L2Advertisement => typed::<L2Advertisement>(value, text)
             .and_then(|advertisement| convert::announce(advertisement, origin))
             .map(announce),
+        // A sign of life, not an intent: never read from a file.
+        ObjectKind::NodeLease => Ok(Outcome::Ignored(other_kind("coordination.k8s.io/v1", "Lease"))),
         ObjectKind::BgpSessionState => Ok(Outcome::Ignored(other_kind(
             "maglane.io/v1alpha1",
             "BgpSessionState",

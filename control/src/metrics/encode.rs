@@ -50,6 +50,7 @@ impl Collector for Scrape {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut out;
         self.process(out)?;
+        self.layer2(out)?;
         self.table(out)?;
         self.updates(out)?;
         self.services(out)?;

@@ -74,6 +74,7 @@ fn is_stale(problem: &Problem) -> bool {
         | ObjectKind::Node
         | ObjectKind::Namespace
         | ObjectKind::ServiceImport
+        | ObjectKind::NodeLease
         | ObjectKind::BgpSessionState => false,
     });
     ours && problem.severity == Severity::Error

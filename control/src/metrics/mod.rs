@@ -43,6 +43,8 @@ pub struct Scrape {
     pub peers: Vec<PeerFigures>,
     pub version: &'static str,
     pub uptime: Duration,
+    /// Unasked announcements in layer 2.
+    pub gratuitous: u64,
 }
 
 #[derive(Clone, Debug)]

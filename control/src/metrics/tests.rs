@@ -70,6 +70,7 @@ fn scrape(catalog: Arc<Catalog>, meter: Meter, workers: &[Arc<Counters>]) -> Scr
         interfaces: vec![interface],
         version: "1.2.3",
         uptime: Duration::from_millis(1500),
+        gratuitous: 7,
     }
 }
 

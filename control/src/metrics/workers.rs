@@ -51,7 +51,24 @@ const SOCKETS: [Family<SocketFigures>; 6] = [
 /// Of [`Counters::batch_sizes`].
 const BATCHES: [&str; 8] = ["1", "2-3", "4-7", "8-15", "16-31", "32-63", "64-127", "128+"];
 
+/// The words are MetalLB's.
+#[rustfmt::skip]
+const LAYER2: [Family<Counters>; 3] = [
+    ("requests_received", "ARP requests and neighbour solicitations for owned addresses", |c| c.neighbor_requests.get()),
+    ("responses_sent", "Answers to those", |c| c.neighbor_answers.get()),
+    ("conflicts", "Claims of owned addresses by other MAC addresses", |c| c.drops[DropReason::NeighborConflict as usize].get()),
+];
+
 impl Scrape {
+    pub(super) fn layer2(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, pick) in LAYER2 {
+            let samples = self.each(|w| pick(&w.counters) as f64);
+            counter(out, &format!("layer2_{name}"), help, samples)?;
+        }
+        let sent = std::iter::once((vec![], self.gratuitous as f64));
+        counter(out, "layer2_gratuitous_sent", "Announcements sent unasked", sent)
+    }
+
     pub(super) fn workers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, pick) in COUNTERS {
             counter(

@@ -196,20 +196,4 @@ pub struct L2AdvertisementSpec {
     pub scope: Scope,
     /// On these; empty: on all.
     pub interfaces: BTreeSet<Box<str>>,
-    pub on_api_loss: OnApiLoss,
-    /// A node takes an address it may have only after it could have had it for so many seconds.
-    pub settle: u16,
-    /// Seconds between two unsolicited announcements; 0: only at the beginning.
-    pub announce_interval: u16,
-}
-
-/// What the owner of an address does when it cannot renew its lease.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnApiLoss {
-    /// It goes silent when its lease is over.
-    #[default]
-    Fence,
-    /// It goes on answering.
-    Keep,
 }

@@ -18,7 +18,7 @@ use crate::problem::Problem;
 
 pub use announce::{
     AnnounceObject, AnnounceSpec, BfdProfileSpec, BgpAdvertisementSpec, BgpPeerSpec, CommunityRef,
-    CommunitySpec, CommunityValue, DrainSpec, L2AdvertisementSpec, OnApiLoss, Scope,
+    CommunitySpec, CommunityValue, DrainSpec, L2AdvertisementSpec, Scope,
 };
 pub use object::{ClusterId, ObjectKind, ObjectName, ObjectRef};
 
@@ -419,6 +419,11 @@ impl NodeSpec {
 
     pub fn is_excluded(&self) -> bool {
         self.labels.contains_key(NodeSpec::EXCLUDED)
+    }
+
+    /// It announces no address.
+    pub fn is_barred(&self) -> bool {
+        self.is_excluded() || self.network_unavailable
     }
 }
 

@@ -82,6 +82,8 @@ pub enum ObjectKind {
     Community,
     L2Advertisement,
     BgpSessionState,
+    /// A Lease that says a node is there.
+    NodeLease,
 }
 
 impl ObjectKind {
@@ -90,7 +92,8 @@ impl ObjectKind {
             ObjectKind::Service
             | ObjectKind::EndpointSlice
             | ObjectKind::AddressReservation
-            | ObjectKind::ServiceImport => true,
+            | ObjectKind::ServiceImport
+            | ObjectKind::NodeLease => true,
             ObjectKind::Node
             | ObjectKind::Namespace
             | ObjectKind::AddressPool
@@ -120,6 +123,7 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Community => "Community",
             ObjectKind::L2Advertisement => "L2Advertisement",
             ObjectKind::BgpSessionState => "BgpSessionState",
+            ObjectKind::NodeLease => "Lease",
         })
     }
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use maglane_shared::addr::{Addr, MacAddr};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -58,8 +58,21 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
         name: name.as_str().into(),
         mac: address.and_then(|bytes| mac(bytes)).unwrap_or(MacAddr::ZERO),
         mtu,
+        mute: message.header.flags.contains(LinkFlags::Noarp) || attributes.iter().any(enslaves),
         up: message.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
     })
+}
+
+/// A port of a bond or the like leaves ARP to its master; one of a VRF does not.
+fn enslaves(attribute: &LinkAttribute) -> bool {
+    let LinkAttribute::LinkInfo(infos) = attribute else {
+        return false;
+    };
+    let kind = first(infos, |info| match info {
+        LinkInfo::PortKind(kind) => Some(kind),
+        _ => None,
+    });
+    kind.is_some_and(|kind| *kind != InfoPortKind::Vrf)
 }
 
 fn mac(bytes: &[u8]) -> Option<MacAddr> {

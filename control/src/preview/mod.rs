@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::compile::CompileSettings;
 use crate::event::Event;
 use crate::ipam::{Allocation, ChangeKind, changes};
+use crate::l2::L2Settings;
 use crate::model::{ClusterId, ServiceSpec, Setting};
 use crate::plan::{Plan, PlanSettings, plan};
 use crate::problem::Problem;
@@ -159,6 +160,7 @@ fn controller_settings(plan: &PlanSettings) -> Settings {
         nat_returns: BTreeMap::new(),
         // Nothing is served here that a limit could protect.
         max_removal_percent: 100,
+        l2: L2Settings::default(),
     }
 }
 

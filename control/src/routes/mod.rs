@@ -19,11 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use maglane_shared::addr::{Addr, MacAddr};
 use maglane_shared::next_hop::{HopGroupId, PortIndex, RouteTable};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::NeighborRef;
+use crate::l2::Subnets;
 use crate::problem::Problem;
 
 use assign::Assigned;
@@ -40,6 +42,9 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up and with a carrier.
     pub up: bool,
+    /// Answers no ARP: without it (NOARP), or a port of a bond, team or bridge.
+    #[serde(default)]
+    pub mute: bool,
 }
 
 /// Which table a route is in; the kernel asks them in this order.
@@ -120,6 +125,7 @@ pub struct RouteStore {
     links: BTreeMap<u32, Link>,
     local: BTreeSet<Addr>,
     routes: Vec<Route>,
+    subnets: Subnets,
     neighbors: Neighbors,
     wants: Wants,
     assigned: Assigned,
@@ -138,6 +144,7 @@ impl RouteStore {
             links: BTreeMap::new(),
             local: BTreeSet::new(),
             routes: vec![],
+            subnets: Subnets::default(),
             neighbors: Neighbors::default(),
             wants: Wants::default(),
             assigned: Assigned::default(),
@@ -153,6 +160,7 @@ impl RouteStore {
         let links: BTreeMap<u32, Link> = links.into_iter().map(|link| (link.index, link)).collect();
         if links != self.links {
             self.links = links;
+            self.subnets = self.find_subnets();
             self.dirt = Dirt::All;
         }
     }
@@ -164,6 +172,7 @@ impl RouteStore {
     pub fn routes_read(&mut self, routes: Vec<Route>) {
         if routes != self.routes {
             self.routes = routes;
+            self.subnets = self.find_subnets();
             self.dirt = Dirt::All;
         }
     }
@@ -216,6 +225,31 @@ impl RouteStore {
     /// Addresses of this node.
     pub fn local(&self) -> &BTreeSet<Addr> {
         &self.local
+    }
+
+    /// Networks that are on link, of the served interfaces that can answer.
+    pub fn subnets(&self) -> &Subnets {
+        &self.subnets
+    }
+
+    fn find_subnets(&self) -> Subnets {
+        let mut subnets = BTreeMap::new();
+        for route in self.routes.iter().filter(|route| is_subnet(route)) {
+            let Way::Hops(hops) = &route.way else { continue };
+            let on_link = hops.iter().filter(|hop| hop.gateway.is_none());
+            for link in on_link.filter_map(|hop| self.links.get(&hop.interface)) {
+                if !link.up || link.mute || !self.ports.contains(&link.name) {
+                    continue;
+                }
+                let networks: &mut Vec<IpNet> = subnets.entry(link.name.clone()).or_default();
+                networks.extend(IpNet::new(route.network.ip(), route.prefix_len));
+            }
+        }
+        for networks in subnets.values_mut() {
+            networks.sort_unstable();
+            networks.dedup();
+        }
+        Subnets(subnets)
     }
 
     /// The present table; the same `Arc` as before when nothing has changed.
@@ -278,6 +312,12 @@ impl RouteStore {
     fn port_of(&self, interface: u32) -> Option<PortIndex> {
         port_of(&self.ports, &self.links, interface)
     }
+}
+
+/// Not the default route, and not what every IPv6 link has.
+fn is_subnet(route: &Route) -> bool {
+    let link_local = route.network.bits() >> 118 == 0xfe80 >> 6;
+    route.table == Table::Main && route.prefix_len > 0 && !link_local
 }
 
 fn port_of(ports: &[Box<str>], links: &BTreeMap<u32, Link>, interface: u32) -> Option<PortIndex> {

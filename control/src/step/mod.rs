@@ -7,7 +7,9 @@
 
 mod addresses;
 mod announce;
+mod conflicts;
 mod floor;
+mod l2;
 mod node_health;
 mod overlaps;
 mod problems;
@@ -30,6 +32,7 @@ use crate::catalog::Catalog;
 use crate::compile::{CompileSettings, CompiledPort, Compiler, Work};
 use crate::effect::{Effect, PortSpan, SteerPlan};
 use crate::event::{Event, Source};
+use crate::l2::{L2Settings, Standing};
 use crate::model::{ClusterId, NodeSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
 use crate::plan::{Plan, PlanSettings, PlannedPort, Reach, ServicePlan, Surroundings, plan_service};
 use crate::problem::Problem;
@@ -42,6 +45,7 @@ use addresses::{Addresses, Outcome};
 use announce::Announcer;
 pub use announce::Told;
 use floor::Floor;
+use l2::Layer2;
 use node_health::NodeHealth;
 use problems::Complaints;
 use removals::Removals;
@@ -63,6 +67,7 @@ pub struct Settings {
     pub nat_returns: BTreeMap<Addr, PortSpan>,
     /// `--max-removal-percent`.
     pub max_removal_percent: u8,
+    pub l2: L2Settings,
 }
 
 /// Where an earlier controller of this process left off; the default for the first.
@@ -76,6 +81,8 @@ pub struct Resume {
     pub steered: Arc<SteerPlan>,
     /// What routers were told.
     pub told: Told,
+    /// Of this node in layer 2.
+    pub standing: Standing,
 }
 
 #[derive(Debug)]
@@ -96,7 +103,10 @@ pub struct Controller {
     removals: Removals,
     restored: Restored,
     addresses: Addresses,
+    layer2: Layer2,
     plan: Plan,
+    /// How many there have been.
+    plans: u64,
     /// What the table is made of, or the next one will be.
     ports: Vec<Arc<PlannedPort>>,
     /// Something that decides about ports or steering is news.
@@ -114,6 +124,7 @@ pub struct Controller {
 impl Controller {
     pub fn new(settings: Settings, resume: Resume) -> Controller {
         let generation = resume.table.generation;
+        let layer2 = Layer2::new(&settings, &resume);
         let compiler = match generation {
             Generation(0) => Compiler::new(settings.compile.clone()),
             Generation(_) => Compiler::resume(settings.compile.clone(), resume.table, &resume.ports),
@@ -127,6 +138,7 @@ impl Controller {
         let backends = ports.iter().flat_map(|port| addrs_of(port));
         routes.change_backends(std::iter::empty(), backends);
         Controller {
+            layer2,
             store: Store::default(),
             routes,
             steering: Steering::new(resume.steered, &compiler),
@@ -142,6 +154,7 @@ impl Controller {
             restored: Restored::default(),
             addresses: Addresses::default(),
             plan: Plan::default(),
+            plans: 0,
             ports,
             moved: true,
             stale: true,
@@ -184,6 +197,7 @@ impl Controller {
             steered: Arc::clone(self.steering.confirmed()),
             announce: self.announcer.view(),
             problems: self.complaints.all().cloned().collect(),
+            l2: self.layer2.rows().to_vec(),
             sources: self.sources(),
             pools: self.addresses.figures(),
         });
@@ -198,6 +212,7 @@ impl Controller {
             ports: Arc::clone(self.compiler.ports()),
             steered: Arc::clone(self.steering.resume()),
             told: self.announcer.told(),
+            standing: self.layer2.standing(),
         }
     }
 
@@ -325,7 +340,13 @@ impl Controller {
             Event::BgpSessionEnded(peer) => self.announcer.session_ended(&peer),
             Event::BfdSession(session) => self.announcer.bfd_session(*session),
             Event::Draining(draining) => self.announcer.drain(draining, now),
+            Event::OwnL2Failed { reason } => self.layer2.failed(reason),
+            Event::NodeLeaseApplied(lease) => self.layer2.lease_applied(*lease, now),
+            Event::NodeLeaseDeleted(name) => self.layer2.lease_deleted(&name),
+            Event::NodeLeaseRenewed { until } => self.layer2.renewed(until, now),
+            Event::AddressClaimed { port, addr, mac } => self.layer2.conflict(port, addr, mac, now),
             Event::Tick => {
+                self.layer2.tick();
                 self.moved |= self.steering.retry() | self.announcer.tick(now);
                 self.dirty.extend(self.tiers.due(now));
                 self.dirty.extend(self.floor.due(now, |key| self.owner(key)));
@@ -354,6 +375,8 @@ impl Controller {
         // Manifests may have been given some.
         self.replan(now);
         if self.may_act() {
+            // Before steering: what is un-steered is answered for no more.
+            effects.extend(self.settle_layer2(now));
             if std::mem::take(&mut self.moved) {
                 self.announcer.look_again();
                 effects.extend(self.announce(now));
@@ -371,6 +394,25 @@ impl Controller {
         effects.extend(self.say(addresses));
         effects.extend(self.session_states(now));
         effects.extend(self.report());
+        effects
+    }
+
+    fn settle_layer2(&mut self, now: Duration) -> Vec<Effect> {
+        let around = l2::Surroundings {
+            plan: &self.plan,
+            store: &self.store,
+            steered: &self.steering.confirmed().vips,
+            subnets: self.routes.subnets(),
+            // Both grow only.
+            revision: (
+                self.store.revision() + self.plans,
+                self.steering.confirmed().revision,
+            ),
+        };
+        let effects = self.layer2.settle(&around, now);
+        if self.layer2.news() {
+            self.catalog = None;
+        }
         effects
     }
 
@@ -502,6 +544,7 @@ impl Controller {
             self.node_health.look_at(Some(&plan));
             self.services.insert(name, plan);
         }
+        self.plans += 1;
         match swaps.all() {
             Some(swaps) => swaps.into_iter().for_each(|swap| self.swap(swap)),
             None => {
@@ -567,7 +610,7 @@ impl Controller {
                 name,
             })
         };
-        let own: [Vec<Problem>; 8] = [
+        let own: [Vec<Problem>; 9] = [
             self.announcer.problems(),
             self.floor.problems(owner),
             self.removals.problem().into_iter().collect(),
@@ -576,6 +619,7 @@ impl Controller {
             self.steering.problem().into_iter().collect(),
             self.node_health.problems(),
             self.addresses.problems(),
+            self.layer2.problems(),
         ];
         let (appeared, cleared) = self.complaints.settle(&self.plan.problems, own.concat())?;
         self.catalog = None;

@@ -59,6 +59,12 @@ fn subject(event: &Event) -> Option<ObjectRef> {
         Event::ImportApplied(spec) => (ObjectKind::ServiceImport, &spec.name),
         Event::ImportDeleted(name) => (ObjectKind::ServiceImport, name),
         Event::Restored(_)
+        // Signs of life are not remembered.
+        | Event::NodeLeaseApplied(_)
+        | Event::NodeLeaseDeleted(_)
+        | Event::NodeLeaseRenewed { .. }
+        | Event::AddressClaimed { .. }
+        | Event::OwnL2Failed { .. }
         | Event::Granted { .. }
         | Event::Leading(_)
         | Event::SourceSynced(_)

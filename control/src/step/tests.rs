@@ -1,5 +1,6 @@
 mod addresses;
 mod announce;
+mod layer2;
 mod node_health;
 mod safety;
 
@@ -14,6 +15,7 @@ use super::*;
 use crate::announce::BgpPlan;
 use crate::effect::{NeighborRef, Question};
 use crate::health::{HealthAnswer, ProbeTarget, Verdict};
+use crate::l2::NodeFacts;
 use crate::model::{EndpointSliceSpec, ServiceSpec};
 use crate::plan::plan;
 use crate::problem::Severity;
@@ -41,6 +43,7 @@ fn settings(workers: u16) -> Settings {
         )]
         .into(),
         max_removal_percent: 10,
+        l2: Default::default(),
     }
 }
 
@@ -67,12 +70,22 @@ struct World {
     states: Vec<SessionWrite>,
     probes: Vec<BTreeSet<ProbeTarget>>,
     answers: Vec<BTreeMap<u16, HealthAnswer>>,
+    /// By interface, as last asked for.
+    owned: Vec<BTreeSet<Addr>>,
+    /// In milliseconds.
+    announced: Vec<(u128, Addr)>,
+    facts: Vec<NodeFacts>,
 }
 
 impl World {
     fn new(workers: u16) -> World {
+        World::of(settings(workers))
+    }
+
+    fn of(settings: Settings) -> World {
+        let workers = settings.workers;
         World {
-            controller: Controller::new(settings(workers), Resume::default()),
+            controller: Controller::new(settings, Resume::default()),
             now: Duration::ZERO,
             tables: vec![(Generation(0), BTreeSet::new())],
             running: vec![Generation(0); usize::from(workers)],
@@ -89,11 +102,18 @@ impl World {
             states: vec![],
             probes: vec![],
             answers: vec![],
+            owned: vec![],
+            announced: vec![],
+            facts: vec![],
         }
     }
 
     fn synced(workers: u16) -> World {
-        let mut world = World::new(workers);
+        World::new(workers).synced_up()
+    }
+
+    fn synced_up(self) -> World {
+        let mut world = self;
         world.tell(vec![
             Event::LinksRead(vec![link(2, "eth0")]),
             Event::AddressesRead(vec![addr("10.0.0.254")]),
@@ -113,6 +133,13 @@ impl World {
                 Effect::Steer(plan) => self.steer(plan),
                 Effect::AnnounceBgp(plan) => self.announce(plan),
                 Effect::WriteSessions(states) => self.states.extend(states),
+                Effect::OwnL2(owned) => self.own(owned),
+                Effect::AnnounceL2(due) => {
+                    let now = self.now.as_millis();
+                    self.announced
+                        .extend(due.into_iter().map(|(_, addr)| (now, addr)));
+                }
+                Effect::HoldNodeLease(facts) => self.facts.push(facts),
                 Effect::ResolveNeighbors(wanted) => self.resolved.extend(wanted),
                 Effect::WriteStatus(writes) => self.writes.extend(writes),
                 Effect::Tell(events) => self.told.extend(events),
@@ -148,8 +175,25 @@ impl World {
         self.tables.push((generation, addrs));
     }
 
+    /// What is answered for is steered everywhere, and in every table that a worker may run.
+    fn own(&mut self, owned: Vec<BTreeSet<Addr>>) {
+        let oldest = *self.running.iter().min().unwrap();
+        for addr in owned.iter().flatten() {
+            assert!(self.steered.contains(addr), "{addr} is owned, but not steered");
+            assert!(self.pending.iter().all(|plan| plan.vips.contains(addr)));
+            let tables = self.tables.iter().filter(|(g, _)| *g >= oldest);
+            assert!(tables.clone().all(|(_, addrs)| addrs.contains(addr)));
+        }
+        self.owned = owned;
+    }
+
     fn steer(&mut self, plan: SteerPlan) {
         assert!(self.pending.is_none(), "one at a time");
+        let owned = self.owned.iter().flatten();
+        assert!(
+            owned.clone().all(|addr| plan.vips.contains(addr)),
+            "un-steered while owned"
+        );
         assert!(
             self.steers
                 .last()

@@ -102,7 +102,7 @@ impl IcmpError {
 pub fn may_answer(parsed: &Parsed) -> bool {
     match parsed.transport {
         Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Icmp(Icmp::EchoRequest) => true,
-        Transport::Icmp(Icmp::Error(_) | Icmp::Other) | Transport::LaterFragment => false,
+        Transport::Icmp(Icmp::Error(_) | Icmp::Neighbor | Icmp::Other) | Transport::LaterFragment => false,
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) enum Role<'t> {
     /// To a VIP, but not to a service of it.
     UnknownPort,
     Icmp(Icmp),
+    /// ARP or neighbour discovery, on this interface.
+    Neighbor(PortIndex),
     Refused(DropReason),
 }
 
@@ -106,7 +108,10 @@ impl Forwarder {
                     Segment::Datagram,
                 );
             }
-            Transport::Icmp(message) => prepared.role = Role::Icmp(message),
+            Transport::Icmp(Icmp::Neighbor) => prepared.role = Role::Neighbor(port),
+            Transport::Icmp(message @ (Icmp::EchoRequest | Icmp::Error(_) | Icmp::Other)) => {
+                prepared.role = Role::Icmp(message);
+            }
             Transport::LaterFragment => return Err(DropReason::FragmentUnknown),
         }
         Ok(())

@@ -4,7 +4,8 @@
 //!   prepare: l2 destination ─► parse ─► fragments ─► lookup ─► prefetch     Prepared { role }
 //!   finish:  Client ─► select ─► nat | dnat | l2-dsr | ipip | gue ──┐
 //!            Reply  ─► returns ─► back to VIP and client ───────────┼─► TTL, MTU ─► l2 ─► Verdict
-//!            Icmp   ─► echo | error about a flow, either way ───────┘
+//!            Icmp   ─► echo | error about a flow, either way ───────┤
+//!            Neighbor ─► ARP or NDP answer for an owned address ────┘
 //! ```
 //! One forwarder a worker. It never allocates after [`Forwarder::new`], blocks, reads a clock or logs. Every
 //! `Drop` is counted here under its reason; frames are counted by the worker.
@@ -19,6 +20,7 @@ pub mod icmp;
 pub mod l2;
 mod lookup;
 mod nat;
+pub mod neighbor;
 pub mod parse;
 pub mod quoted;
 mod related;
@@ -33,6 +35,8 @@ use std::sync::Arc;
 use maglane_shared::counters::{Counters, DropReason};
 use maglane_shared::facts::Facts;
 use maglane_shared::next_hop::{NoHop, PortIndex};
+use maglane_shared::owned::{Fence, Owned};
+use maglane_shared::publish::Reader;
 use maglane_shared::table::ForwardingTable;
 use maglane_shared::tick::Tick;
 
@@ -46,6 +50,7 @@ use answer::Limits;
 use fragment::FragmentTable;
 pub use lookup::Prepared;
 use lookup::Role;
+use neighbor::Answering;
 pub use rewrite::Endpoint;
 
 /// A sweep visits every flow this often, in milliseconds.
@@ -70,6 +75,7 @@ pub struct Forwarder {
     unknown_port: UnknownPort,
     counters: Arc<Counters>,
     facts: Arc<Facts>,
+    answering: Answering,
     swept: Tick,
 }
 
@@ -96,8 +102,15 @@ impl Forwarder {
             unknown_port: config.unknown_port,
             counters,
             facts,
+            answering: Answering::default(),
             swept: Tick(0),
         }
+    }
+
+    /// Answers ARP and neighbour discovery for the addresses that are published there, while the fence is open.
+    pub fn answering(self, owned: Reader<Owned>, fence: Arc<Fence>) -> Self {
+        let answering = Answering { owned, fence };
+        Forwarder { answering, ..self }
     }
 
     /// One packet from start to end. The worker does the same in two passes over a batch.
@@ -124,7 +137,7 @@ impl Forwarder {
         prepared: &mut Prepared<'t>,
     ) {
         if let Err(reason) = self.look_up(data, port, table, now, prepared) {
-            prepared.role = Role::Refused(reason);
+            prepared.role = neighbor::role(data, port, reason);
         }
     }
 
@@ -133,7 +146,7 @@ impl Forwarder {
     pub fn approach(&self, prepared: &mut Prepared<'_>) {
         match prepared.role {
             Role::Client(_) => prepared.guess = self.flows.approach(prepared.hash),
-            Role::Reply(_) | Role::UnknownPort | Role::Icmp(_) | Role::Refused(_) => {}
+            Role::Reply(_) | Role::UnknownPort | Role::Icmp(_) | Role::Neighbor(_) | Role::Refused(_) => {}
         }
     }
 
@@ -151,6 +164,7 @@ impl Forwarder {
             Role::Reply(via) => self.reply(packet, prepared, *via, table, now),
             Role::UnknownPort => self.unknown_port(packet, &prepared.parsed, table, now),
             Role::Icmp(message) => self.message(packet, &prepared.parsed, *message, table, now),
+            Role::Neighbor(port) => self.neighbor(packet, *port, table, now),
             Role::Refused(reason) => Err(*reason),
         };
         outcome.unwrap_or_else(|reason| {
@@ -170,6 +184,7 @@ impl Forwarder {
 
     fn sweep_for(&mut self, elapsed: u64, now: Tick) {
         self.swept = now;
+        self.answering.fence.latch(now);
         let Forwarder {
             flows,
             returns,

@@ -122,6 +122,8 @@ pub enum Icmp {
     EchoRequest,
     /// Carries the start of the packet it is about, 8 bytes into the message.
     Error(ErrorKind),
+    /// A neighbour solicitation or advertisement.
+    Neighbor,
     Other,
 }
 
@@ -168,6 +170,15 @@ fn link(data: &[u8]) -> Result<(u16, usize), DropReason> {
     match header.ether_type() {
         ethernet::VLAN | ethernet::SERVICE_VLAN => tagged(data),
         ether_type => Ok((ether_type, ethernet::LEN)),
+    }
+}
+
+/// As [`link`], for frames to anybody.
+#[cold]
+pub(super) fn ether_type(data: &[u8]) -> Option<(u16, usize)> {
+    match Ethernet::at(data, 0)?.ether_type() {
+        ethernet::VLAN | ethernet::SERVICE_VLAN => tagged(data).ok(),
+        ether_type => Some((ether_type, ethernet::LEN)),
     }
 }
 

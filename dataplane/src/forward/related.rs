@@ -35,6 +35,8 @@ impl Forwarder {
         match message {
             Icmp::EchoRequest if to_vip => self.echo(packet, parsed, &table.hash_key, now),
             Icmp::Error(_) => self.error(packet, parsed, table, now),
+            // Only in fragments, which RFC 6980 §5 rules out.
+            Icmp::Neighbor => Err(DropReason::NeighborMalformed),
             Icmp::EchoRequest | Icmp::Other if to_vip => Err(DropReason::IcmpTypeIgnored),
             Icmp::EchoRequest | Icmp::Other => Ok(Verdict::Pass),
         }

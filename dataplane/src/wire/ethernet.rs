@@ -9,6 +9,7 @@ use super::{get, get_u16, header, header_mut, set};
 pub const LEN: usize = 14;
 
 pub const IPV4: u16 = 0x0800;
+pub const ARP: u16 = 0x0806;
 pub const IPV6: u16 = 0x86dd;
 /// 802.1Q customer tag.
 pub const VLAN: u16 = 0x8100;

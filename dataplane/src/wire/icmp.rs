@@ -26,6 +26,9 @@ pub mod v6 {
     pub const PARAMETER_PROBLEM: u8 = 4;
     pub const ECHO_REQUEST: u8 = 128;
     pub const ECHO_REPLY: u8 = 129;
+    /// RFC 4861 §4.3 and §4.4.
+    pub const NEIGHBOR_SOLICITATION: u8 = 135;
+    pub const NEIGHBOR_ADVERTISEMENT: u8 = 136;
     /// Code of [`UNREACHABLE`].
     pub const PORT_UNREACHABLE: u8 = 4;
 }

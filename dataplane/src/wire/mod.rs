@@ -4,11 +4,13 @@
 //! length check is in `at`/`at_mut`, and no getter or setter can panic: every offset is a constant inside
 //! the array. Views check no values; [`crate::forward::parse`] does.
 
+pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;

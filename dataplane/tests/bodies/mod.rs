@@ -8,10 +8,11 @@ use std::sync::Arc;
 use maglane_dataplane::config::Timeouts;
 use maglane_dataplane::flow_table::{BucketFull, FlowEntry, FlowId, FlowTable, Translation};
 use maglane_dataplane::forward::encap::{Tunnel, TunnelKind, encapsulate, overhead};
+use maglane_dataplane::forward::neighbor::{Heard, reply};
 use maglane_dataplane::forward::parse::parse;
 use maglane_dataplane::packet::Packet;
 use maglane_dataplane::{Affinities, Forwarder, NatReturns, Verdict};
-use maglane_shared::addr::{Addr, Protocol};
+use maglane_shared::addr::{Addr, MacAddr, Protocol};
 use maglane_shared::counters::{Counters, DropReason, FlowState};
 use maglane_shared::facts::Facts;
 use maglane_shared::flow::FlowHash;
@@ -40,7 +41,8 @@ pub fn any_frames_get_a_sane_verdict(data: &[u8]) {
     let counters = Arc::new(Counters::new(64, 64));
     let (c, f) = (Arc::clone(&counters), Arc::new(Facts::default()));
     let (returns, affinities) = (Arc::new(NatReturns::new(64)), Arc::new(Affinities::new(4)));
-    let mut forwarder = Forwarder::new(&config, 0, returns, affinities, c, f);
+    let (owned, fence) = common::owning(&services(1));
+    let mut forwarder = Forwarder::new(&config, 0, returns, affinities, c, f).answering(owned, fence);
     let mut now = Tick(0);
     let (mut rest, mut dropped) = (data, 0);
     while let Some(([port, a, b], tail)) = rest.split_first_chunk() {
@@ -61,6 +63,7 @@ pub fn any_frames_get_a_sane_verdict(data: &[u8]) {
                 assert!(out < 2);
                 leaves_well_formed(packet.data());
             }
+            Verdict::Reply if tells_whose_it_is(packet.data()) => {}
             Verdict::Reply => leaves_well_formed(packet.data()),
             Verdict::Pass => {}
             Verdict::Drop(_) => dropped += 1,
@@ -68,6 +71,11 @@ pub fn any_frames_get_a_sane_verdict(data: &[u8]) {
         forwarder.sweep(now);
     }
     assert_eq!(counters.dropped(), dropped);
+}
+
+/// An answer of ARP or NDP: another owner of the address would take it for a claim.
+fn tells_whose_it_is(frame: &[u8]) -> bool {
+    matches!(reply(frame, MacAddr::ZERO, |_| true), Heard::Claimed { .. })
 }
 
 /// Tunnels carry what no service takes; all else must pass our own parser.

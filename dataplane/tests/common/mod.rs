@@ -12,7 +12,9 @@ use maglane_shared::maglev::{MaglevTable, Member};
 use maglane_shared::next_hop::{
     HopGroupId, HopIndex, NextHop, PortIndex, PrefixTable, RouteTable, RouteTarget,
 };
+use maglane_shared::owned::{Deadline, Fence, Owned};
 use maglane_shared::policy::Policy;
+use maglane_shared::publish::{Reader, channel};
 use maglane_shared::service::{BackendId, BackendState, ForwardingMode, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, ForwardingTable, Generation, ServiceEntry, ServiceTable};
 use maglane_shared::tick::Tick;
@@ -62,6 +64,15 @@ impl Service {
 pub fn endpoint(text: &str) -> (Addr, u16) {
     let socket: std::net::SocketAddr = text.parse().unwrap();
     (socket.ip().into(), socket.port())
+}
+
+/// The right to answer ARP and NDP for all services' addresses, on the clients' side, for ever.
+pub fn owning(services: &[Service]) -> (Reader<Owned>, Arc<Fence>) {
+    let vips = services.iter().map(|service| service.vip.addr).collect();
+    let (_, mut readers) = channel(&Arc::new(Owned::new([vips])), 1);
+    let fence = Arc::new(Fence::default());
+    fence.set(Deadline::Never);
+    (readers.remove(0), fence)
 }
 
 /// The MAC address that answers for a backend.

@@ -3,7 +3,8 @@
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{
-    IpNumber, Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice, TcpSlice, UdpSlice, ether_type,
+    ArpPacketSlice, IpNumber, Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice, TcpSlice, UdpSlice,
+    ether_type,
 };
 
 /// UDP port of GUE.
@@ -19,6 +20,9 @@ enum Extent {
 /// Panics with the reason when anything about the frame is wrong.
 pub fn check(frame: &[u8]) {
     let (kind, l3) = link(frame);
+    if kind == ether_type::ARP.0 {
+        return arp(frame, l3);
+    }
     let version = frame[l3] >> 4;
     let wanted = if version == 4 {
         ether_type::IPV4.0
@@ -27,6 +31,23 @@ pub fn check(frame: &[u8]) {
     };
     assert_eq!(kind, wanted, "EtherType {kind:04x} before IP version {version}");
     ip(&frame[l3..], Extent::Whole);
+}
+
+/// An answer of the interface that sends it; the rest of the frame is padding.
+fn arp(frame: &[u8], l3: usize) {
+    let packet = ArpPacketSlice::from_slice(&frame[l3..])
+        .expect("ARP packet")
+        .to_packet();
+    let packet = packet.try_eth_ipv4().expect("ARP for IPv4 over Ethernet");
+    assert_eq!(
+        packet.sender_mac,
+        frame[6..12],
+        "sender of the packet and of the frame"
+    );
+    assert!(
+        frame.len() >= 60 && frame[l3 + 28..].iter().all(|byte| *byte == 0),
+        "padding"
+    );
 }
 
 /// EtherType and length of the Ethernet and VLAN headers.

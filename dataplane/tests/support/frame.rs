@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{
-    IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, Ipv6FlowLabel, Ipv6Header, TcpHeader, UdpHeader,
+    ArpEthIpv4Packet, ArpOperation, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, Ipv6FlowLabel,
+    Ipv6Header, TcpHeader, UdpHeader,
 };
 
 /// Our first interface and the neighbour that clients' packets come from.
@@ -141,6 +142,24 @@ pub fn icmp(src: &str, dst: &str, kind: u8, code: u8, rest: u32) -> Frame {
             rest: rest.to_be_bytes(),
         },
     )
+}
+
+/// An ARP frame to this MAC address: `operation`, who sends, whom it is about.
+pub fn arp(
+    to: [u8; 6],
+    operation: u16,
+    (sender_mac, sender): ([u8; 6], &str),
+    (target_mac, target): ([u8; 6], &str),
+) -> Vec<u8> {
+    let v4 = |text: &str| text.parse::<std::net::Ipv4Addr>().unwrap().octets();
+    let packet = ArpEthIpv4Packet {
+        operation: ArpOperation(operation),
+        sender_mac,
+        sender_ipv4: v4(sender),
+        target_mac,
+        target_ipv4: v4(target),
+    };
+    [&to[..], &sender_mac, &[0x08, 0x06], &packet.to_bytes()].concat()
 }
 
 /// An echo request with 56 bytes of data, as `ping` sends it.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use maglane_dataplane::{Affinities, Forwarder, NatReturns, Packet, Verdict};
 use maglane_shared::counters::{Counter, Counters, DropReason, FlowStats};
 use maglane_shared::facts::Facts;
+use maglane_shared::owned::Fence;
+use maglane_shared::publish;
 use maglane_shared::tick::Tick;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::{DataLink, Endianness, TsResolution};
@@ -39,7 +41,12 @@ pub fn run(setup: &Setup, input: &[Timed]) -> Outcome {
     ));
     let returns = Arc::new(NatReturns::new(setup.settings().returns));
     let (affinities, facts) = (Arc::new(Affinities::new(16)), Arc::new(Facts::default()));
-    let mut forwarder = Forwarder::new(&config, 0, returns, affinities, counters.clone(), facts);
+    let (owned, until) = setup.owned();
+    let (_publisher, mut readers) = publish::channel(&Arc::new(owned), 1);
+    let fence = Arc::new(Fence::default());
+    fence.set(until);
+    let mut forwarder = Forwarder::new(&config, 0, returns, affinities, counters.clone(), facts)
+        .answering(readers.remove(0), fence);
     let mut outcome = Outcome {
         frames: vec![],
         account: String::new(),
@@ -97,6 +104,8 @@ fn count(counters: &Counters, account: &mut String) {
     line("affinity_hits", &counters.affinity_hits);
     line("affinity_misses", &counters.affinity_misses);
     line("affinity_full", &counters.affinity_full);
+    line("neighbor_requests", &counters.neighbor_requests);
+    line("neighbor_answers", &counters.neighbor_answers);
     for (kind, all) in [("service", &counters.services), ("backend", &counters.backends)] {
         for (
             slot,

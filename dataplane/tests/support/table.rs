@@ -12,9 +12,11 @@ use maglane_shared::maglev::{MaglevTable, Member};
 use maglane_shared::next_hop::{
     HopGroupId, HopIndex, NextHop, PortIndex, PrefixTable, RouteTable, RouteTarget,
 };
+use maglane_shared::owned::{Deadline, Owned};
 use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
 use maglane_shared::service::{BackendId, BackendState, ForwardingMode, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, ForwardingTable, Generation, ServiceEntry, ServiceTable};
+use maglane_shared::tick::Tick;
 use serde::Deserialize;
 
 /// One case's `table.yaml`.
@@ -138,6 +140,9 @@ pub struct Settings {
     icmp_rate: u32,
     /// Translated flows the node has room for.
     pub returns: usize,
+    /// What is answered for by ARP and NDP on the first interface, and until when, in milliseconds.
+    owned: Vec<Addr>,
+    fenced_at: Option<u32>,
     /// Bytes in front of each frame.
     pub headroom: usize,
 }
@@ -151,6 +156,8 @@ impl Default for Settings {
             refuse_unknown_ports: false,
             icmp_rate: 1000,
             returns: 1024,
+            owned: vec![],
+            fenced_at: None,
             headroom: 256,
         }
     }
@@ -163,6 +170,12 @@ impl Setup {
 
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub fn owned(&self) -> (Owned, Deadline) {
+        let never = Deadline::Never;
+        let until = self.settings.fenced_at.map_or(never, |at| Deadline::At(Tick(at)));
+        (Owned::new([self.settings.owned.clone()]), until)
     }
 
     /// The interface a frame came in on: the one it was sent to; the first, if to none of ours.

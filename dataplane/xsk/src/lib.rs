@@ -8,13 +8,14 @@
 //! ```
 //! [`queue_set`] one worker's sockets, the only thing a worker holds · [`umem`] chunks, and [`frame`] the move-only right to one ·
 //! [`ring`] the four rings · [`socket`] bind and options · [`steer`] the XDP program and its maps · [`cpu`] pinning
-//! and prefetch · [`testing`] a kernel played by a test, no root · `sys` raw system calls, no policy.
+//! and prefetch · `packet_socket` frames past the rings · [`testing`] a kernel played by a test, no root · `sys` raw system calls, no policy.
 
 pub mod config;
 pub mod cpu;
 mod error;
 pub mod frame;
 mod open;
+mod packet_socket;
 mod port;
 pub mod queue_set;
 pub mod ring;
@@ -33,6 +34,7 @@ pub use cpu::{
 };
 pub use error::XskError;
 pub use frame::{BadRange, Frame};
+pub use packet_socket::PacketSocket;
 pub use queue_set::{PortId, QueueSet, Received};
 pub use stats::{BindMode, FrameCensus, KernelStats, PortStats};
 pub use steer::{

@@ -411,6 +411,124 @@ fn odd_cases() -> Vec<Case> {
     ]
 }
 
+/// ARP in an Ethernet frame.
+fn arp(tags: &[u16], operation: u16, sender: &str, target: &str) -> Vec<u8> {
+    let ip = |text: &str| text.parse::<std::net::Ipv4Addr>().unwrap().octets();
+    let mut bytes = vec![0xff; 6];
+    bytes.extend([2, 0, 0, 0, 0, 9]);
+    for tag in tags {
+        bytes.extend(tag.to_be_bytes());
+        bytes.extend([0, 7]);
+    }
+    bytes.extend([8, 6, 0, 1, 8, 0, 6, 4]);
+    bytes.extend(operation.to_be_bytes());
+    bytes.extend([2, 0, 0, 0, 0, 9]);
+    bytes.extend(ip(sender));
+    bytes.extend([0; 6]);
+    bytes.extend(ip(target));
+    bytes.resize(bytes.len().max(60), 0);
+    bytes
+}
+
+fn neighbor_message(kind: u8, source: &str, to: &str, target: &str) -> Vec<u8> {
+    let target = target.parse::<std::net::Ipv6Addr>().unwrap().octets();
+    frame(&[], &packet(source, to, ICMPV6, &icmp(kind, &target)))
+}
+
+/// With 192.0.2.1, 192.0.2.77 and 2001:db8::1 owned; the second is steered nowhere.
+fn owned_cases() -> Vec<Case> {
+    let (asker, own, other) = ("192.0.2.9", "192.0.2.1", "192.0.2.2");
+    let group = "ff02::1:ff00:1";
+    let nd = |kind, source, target| neighbor_message(kind, source, group, target);
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = arp(&[], 1, asker, own);
+        bytes[at] = byte;
+        bytes
+    };
+    vec![
+        ("who has an owned address", arp(&[], 1, asker, own), REDIRECT),
+        ("the same, tagged", arp(&[QINQ, VLAN], 1, asker, own), REDIRECT),
+        ("the same, unsteered", arp(&[], 1, asker, "192.0.2.77"), REDIRECT),
+        (
+            "arp probe of an owned address",
+            arp(&[], 1, "0.0.0.0", own),
+            REDIRECT,
+        ),
+        ("who has another", arp(&[], 1, asker, other), PASS),
+        ("an answer to an owned address", arp(&[], 2, asker, own), PASS),
+        (
+            "an owned address claimed by an answer",
+            arp(&[], 2, own, other),
+            REDIRECT,
+        ),
+        (
+            "an owned address claimed by a request",
+            arp(&[], 1, own, own),
+            REDIRECT,
+        ),
+        ("arp of another network", changed(15, 6), PASS),
+        ("arp for another protocol", changed(16, 9), PASS),
+        ("arp with long addresses", changed(18, 8), PASS),
+        ("solicitation", nd(135, "fe80::9", "2001:db8::1"), REDIRECT),
+        ("dad probe", nd(135, "::", "2001:db8::1"), REDIRECT),
+        ("solicitation of another", nd(135, "fe80::9", "2001:db8::2"), PASS),
+        ("advertisement", nd(136, "2001:db8::1", "2001:db8::1"), REDIRECT),
+        (
+            "advertisement of another",
+            nd(136, "fe80::9", "2001:db8::2"),
+            PASS,
+        ),
+        ("router solicitation", nd(133, "fe80::9", "2001:db8::1"), PASS),
+        (
+            "unicast solicitation",
+            neighbor_message(135, "fe80::9", "2001:db8::1", "2001:db8::1"),
+            REDIRECT,
+        ),
+    ]
+}
+
+/// Only what is about an owned address is taken from the kernel, whole or cut, and nothing once none is owned.
+#[test]
+fn who_has_an_owned_address_is_ours_to_answer() {
+    let Some(rig) = Rig::new() else { return };
+    rig.veth("a0", "a1");
+    let set = QueueSet::open(&config(&[("a1", 0)])).unwrap();
+    let mut steering = attach("a1");
+    steering.set_socket(0, set.socket_fds()[0].1).unwrap();
+    let owned = addresses(["192.0.2.1", "192.0.2.77", "2001:db8::1"]);
+    // Nothing else steered, and everything.
+    for want in [SteerSet::default(), wanted()] {
+        let to_vip = want.vips.is_empty();
+        steering.own(&owned).unwrap();
+        steering.apply(&want).unwrap();
+        for (name, bytes, expected) in owned_cases() {
+            let (action, _) = steering.test_run(&bytes, 1).unwrap();
+            assert_eq!(action, expected, "{name}");
+            let message = if bytes[12..14] == [0x86, 0xdd] { 78 } else { 42 };
+            for end in 14..bytes.len().min(message) {
+                let (action, _) = steering.test_run(&bytes[..end], 1).unwrap();
+                let steered = !to_vip && name == "unicast solicitation" && end >= 54;
+                let tags = if name.ends_with("tagged") { 8 } else { 0 };
+                let whole = end >= message + tags;
+                assert!(action == PASS || steered || whole, "{name}, first {end} bytes");
+            }
+        }
+        steering.own(&addresses([])).unwrap();
+        for (name, bytes, _) in owned_cases() {
+            let expected = if !to_vip && name == "unicast solicitation" {
+                REDIRECT
+            } else {
+                PASS
+            };
+            assert_eq!(
+                steering.test_run(&bytes, 1).unwrap().0,
+                expected,
+                "{name}, disowned"
+            );
+        }
+    }
+}
+
 #[test]
 fn steering_matrix() {
     let Some(rig) = Rig::new() else { return };

@@ -66,6 +66,7 @@ async fn answer(request: Request, shared: &Arc<Shared>, views: &Views) -> Respon
         Request::Status
         | Request::Services
         | Request::Backends
+        | Request::L2
         | Request::Errors
         | Request::BgpPeers
         | Request::BgpRoutes
@@ -85,6 +86,7 @@ async fn answer(request: Request, shared: &Arc<Shared>, views: &Views) -> Respon
             Response::Backends(admin::backends(&view.catalog, &view.meter, &counters(&shared)))
         }
         Request::Flows(filter) => Response::Flows(admin::flows(&view.catalog, records, &filter)),
+        Request::L2 => Response::L2(admin::l2(&view.catalog)),
         Request::Errors => Response::Errors(admin::errors(&view.catalog)),
         Request::BgpPeers => Response::BgpPeers(admin::peers(&shared.speaker.peers())),
         Request::BgpRoutes => Response::BgpRoutes(admin::routes(&shared.speaker.peers())),

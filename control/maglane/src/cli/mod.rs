@@ -6,6 +6,7 @@ pub mod bgp;
 pub mod client;
 pub mod drain;
 pub mod flows;
+pub mod l2;
 pub mod migrate;
 pub mod plan;
 pub mod run;
@@ -44,6 +45,8 @@ pub enum Command {
     Services(ClientArgs),
     /// Every backend with its state, share and traffic.
     Backends(backends::BackendsArgs),
+    /// Who answers ARP and NDP for each virtual address, and why.
+    L2(ClientArgs),
     /// Flows the workers remember.
     Flows(flows::FlowsArgs),
     /// BGP sessions, and what they tell.

@@ -5,6 +5,7 @@
 
 mod config;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Sender;
@@ -15,10 +16,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use maglane_dataplane::worker::Watch;
 use maglane_dataplane::{Affinities, Forwarder, NatReturns, Worker};
-use maglane_shared::counters::{Counters, Vitals};
+use maglane_shared::addr::Addr;
+use maglane_shared::counters::{Counter, Counters, Vitals};
 use maglane_shared::facts::Facts;
+use maglane_shared::owned::{Deadline, Fence, Owned};
 use maglane_shared::publish::{self, Publisher, Reader};
 use maglane_shared::table::ForwardingTable;
+use maglane_shared::tick::Tick;
 use maglane_xsk::{AttachMode, BindMode, KernelStats, QueueSet, SteerCounters, SteerSet, Steering, Waker};
 
 use crate::preflight::Launch;
@@ -35,6 +39,21 @@ pub struct Engine {
     steering: Mutex<Vec<Steering>>,
     /// Duplicates of the workers' sockets, by worker and interface, to ask the kernel for its counters.
     sockets: Vec<Vec<OwnedFd>>,
+    /// What the workers answer ARP and NDP for, and until when.
+    owned: Mutex<Publisher<Owned>>,
+    fence: Arc<Fence>,
+    /// Unasked announcements; counted by the control loop alone.
+    pub gratuitous: Counter,
+    /// Tick 0 of the workers.
+    origin: Instant,
+}
+
+/// When the right to answer ARP and NDP ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerEnd {
+    Now,
+    At(Instant),
+    Never,
 }
 
 /// A worker's thread has ended, in whatever way.
@@ -83,9 +102,20 @@ pub fn open(settings: &Settings, launch: &Launch) -> Result<Opened> {
     };
     let (publisher, readers) = publish::channel(&Arc::new(initial), usize::from(launch.workers));
     let wakers = sets.iter().filter_map(QueueSet::waker).collect();
-    let (workers, watches) = make_workers(settings, launch, sets, readers)?;
+    let (owned, askers) = publish::channel(&Arc::default(), usize::from(launch.workers));
+    let answering = Answering {
+        askers,
+        fence: Arc::default(),
+        origin: Instant::now(),
+    };
+    let (fence, origin) = (Arc::clone(&answering.fence), answering.origin);
+    let (workers, watches) = make_workers(settings, launch, sets, readers, answering)?;
     let engine = Engine {
         watches,
+        owned: Mutex::new(owned),
+        fence,
+        gratuitous: Counter::default(),
+        origin,
         publisher: Mutex::new(publisher),
         wakers,
         steering: Mutex::new(steering),
@@ -142,18 +172,31 @@ fn attach(settings: &Settings, launch: &Launch) -> Result<Vec<Steering>> {
     Ok(all)
 }
 
+/// What the workers need for layer 2.
+struct Answering {
+    /// By worker.
+    askers: Vec<Reader<Owned>>,
+    fence: Arc<Fence>,
+    origin: Instant,
+}
+
 fn make_workers(
     settings: &Settings,
     launch: &Launch,
     sets: Vec<QueueSet>,
     readers: Vec<Reader<ForwardingTable>>,
+    answering: Answering,
 ) -> Result<(Vec<Worker<QueueSet>>, Vec<Watch>)> {
-    let origin = Instant::now();
+    let Answering {
+        askers,
+        fence,
+        origin,
+    } = answering;
     let flows = settings.flows.table_size as usize * usize::from(launch.workers);
     let returns = Arc::new(NatReturns::new(flows));
     let affinities = Arc::new(Affinities::default());
     let (mut workers, mut watches) = (vec![], vec![]);
-    for ((index, set), reader) in (0..launch.workers).zip(sets).zip(readers) {
+    for (((index, set), reader), asker) in (0..launch.workers).zip(sets).zip(readers).zip(askers) {
         let config = config::worker(settings, launch, index);
         config.check()?;
         let balance = &settings.balance;
@@ -167,7 +210,8 @@ fn make_workers(
         };
         let (counters, facts) = (Arc::clone(&watch.counters), Arc::clone(&watch.facts));
         let (returns, affinities) = (Arc::clone(&returns), Arc::clone(&affinities));
-        let forwarder = Forwarder::new(&config, index, returns, affinities, counters, facts);
+        let forwarder = Forwarder::new(&config, index, returns, affinities, counters, facts)
+            .answering(asker, Arc::clone(&fence));
         workers.push(Worker::new(
             set,
             forwarder,
@@ -245,6 +289,32 @@ impl Engine {
                 .with_context(|| format!("{}: steering", steering.interface()))?;
         }
         Ok(())
+    }
+
+    /// Makes the workers answer ARP and NDP for exactly these, by interface: what is lost falls silent first.
+    pub fn own(&self, by_port: &[BTreeSet<Addr>]) -> Result<()> {
+        let lists = by_port.iter().map(|addrs| addrs.iter().copied().collect());
+        lock(&self.owned).publish(&Arc::new(Owned::new(lists)));
+        for (steering, addrs) in lock(&self.steering).iter_mut().zip(by_port) {
+            let addrs = addrs.iter().map(|addr| addr.ip()).collect();
+            steering
+                .own(&addrs)
+                .with_context(|| format!("{}: steering ARP and NDP", steering.interface()))?;
+        }
+        Ok(())
+    }
+
+    /// How long they may.
+    pub fn answer_until(&self, end: AnswerEnd) {
+        self.fence.set(match end {
+            AnswerEnd::Now => Deadline::Passed,
+            AnswerEnd::Never => Deadline::Never,
+            AnswerEnd::At(time) => {
+                // As a worker counts; rounded down, so never too late.
+                let since = time.saturating_duration_since(self.origin);
+                Deadline::At(Tick(since.as_millis() as u32))
+            }
+        });
     }
 
     /// Attaches again where somebody took the program off; names those interfaces.

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use maglane_control::l2::{L2Settings, Peers};
 use maglane_control::plan::Serve;
 use maglane_shared::flow::HashKey;
 use maglane_shared::maglev;
 
 use super::{KubernetesSettings, SettingsError, TunnelSettings};
-use crate::cli::run::{KubernetesArgs, TunnelArgs};
+use crate::cli::run::{KubernetesArgs, L2Args, TunnelArgs};
 use crate::cli::values::{AutoOr, HashKeySource, Served, parse_secret};
 
 /// As many as [`maglane_control::model::ClusterId`] can number, and some to spare.
@@ -228,4 +229,17 @@ pub(super) fn tunnels(tunnels: TunnelArgs) -> Result<TunnelSettings, SettingsErr
         gue_v4: tunnels.gue_source_v4,
         gue_v6: tunnels.gue_source_v6,
     })
+}
+
+/// Without a cluster there is nobody to share addresses with.
+pub(super) fn l2(args: &L2Args, kubernetes: &KubernetesSettings) -> L2Settings {
+    L2Settings {
+        coverage: args.l2.into(),
+        peers: match kubernetes.own {
+            Some(_) => Peers::Leases,
+            None => Peers::Alone,
+        },
+        on_api_loss: args.l2_on_api_loss.into(),
+        refresh: Some(args.l2_refresh).filter(|every| !every.is_zero()),
+    }
 }

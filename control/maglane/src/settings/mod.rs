@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use maglane_control::l2::L2Settings;
 use maglane_control::plan::Serve;
 use maglane_shared::flow::HashKey;
 use maglane_shared::service::ForwardingMode;
@@ -57,6 +58,7 @@ pub struct Settings {
     pub manifests: Option<PathBuf>,
     pub kubernetes: KubernetesSettings,
     pub balance: BalanceSettings,
+    pub l2: L2Settings,
     pub nat: NatSettings,
     pub tunnels: TunnelSettings,
     pub flows: FlowSettings,
@@ -152,12 +154,14 @@ impl Settings {
             xdp,
             balance,
             kubernetes,
+            l2,
             nat,
             tunnels,
             flows,
             control,
             log,
         } = args;
+        let kubernetes = checks::kubernetes(kubernetes)?;
         let settings = Settings {
             interfaces: checks::interfaces(interfaces.interface)?,
             xdp_mode: interfaces.xdp_mode,
@@ -182,7 +186,8 @@ impl Settings {
                 tx_ring: xdp.tx_ring,
             },
             manifests: balance.manifests.map(checks::manifests).transpose()?,
-            kubernetes: checks::kubernetes(kubernetes)?,
+            l2: checks::l2(&l2, &kubernetes),
+            kubernetes,
             balance: BalanceSettings {
                 mode: balance.mode,
                 maglev_table_size: checks::maglev(balance.maglev_table_size)?,

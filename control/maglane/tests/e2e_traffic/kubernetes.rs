@@ -9,7 +9,7 @@ mod readiness;
 #[path = "kubernetes/scale.rs"]
 mod scale;
 #[path = "kubernetes/world.rs"]
-mod world;
+pub mod world;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;

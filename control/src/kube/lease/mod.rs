@@ -7,6 +7,7 @@
 //! without an answer. Times are monotonic, since start.
 
 mod holder;
+mod node;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 use std::time::Duration;
 
 pub use holder::{Election, Holder, Role, identity};
+pub use node::NodeLeaseHolder;
 pub(crate) use record::{Record, Stored, WallTime};
 
 use crate::error::ControlError;

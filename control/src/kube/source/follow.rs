@@ -18,7 +18,7 @@ use super::wire::{Page, version};
 use super::{Common, MOST_PROBLEMS, Reporter, What};
 use crate::kube::backoff::{Backoff, spread};
 use crate::kube::failure::Failure;
-use crate::kube::kinds::{Kind, resource};
+use crate::kube::kinds::{Kind, Scope, resource};
 
 /// A watch that ends before counts as one that failed.
 const SHORT: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ enum Ended {
 impl Follower {
     pub fn new(common: Arc<Common>, kind: &'static Kind, fold: Fold, reporter: Reporter) -> Follower {
         Follower {
-            paths: versions(kind),
+            paths: versions(kind, &common.settings.home),
             path: 0,
             histories: common.histories.clone(),
             backoff: Backoff::new(FIRST_RETRY, common.settings.retry_cap),
@@ -246,10 +246,13 @@ impl Follower {
 }
 
 /// Where the kind may be, newest version first.
-fn versions(kind: &Kind) -> Vec<String> {
+fn versions(kind: &Kind, home: &str) -> Vec<String> {
     let newest = resource(kind.kind);
     std::iter::once(newest)
         .chain(newest.older())
-        .map(|resource| resource.everywhere())
+        .map(|resource| match kind.scope {
+            Scope::All => resource.everywhere(),
+            Scope::Home => resource.within(home),
+        })
         .collect()
 }

@@ -50,6 +50,8 @@ pub struct Cluster {
 /// Times and sizes. The defaults are for production.
 #[derive(Clone, Debug)]
 pub struct StreamSettings {
+    /// The namespace that Maglane runs in.
+    pub home: String,
     /// Objects a page.
     pub page: u32,
     /// The longest life of a watch: also how long a dead connection can go unnoticed, less four seconds.
@@ -70,6 +72,7 @@ pub struct StreamSettings {
 impl Default for StreamSettings {
     fn default() -> StreamSettings {
         StreamSettings {
+            home: "maglane-system".to_owned(),
             page: 250,
             watch: Duration::from_secs(25),
             answer: Duration::from_secs(10),

@@ -110,6 +110,7 @@ fn kind_v4(header: &icmp::Icmp<&[u8; icmp::LEN]>) -> Icmp {
 fn kind_v6(header: &icmp::Icmp<&[u8; icmp::LEN]>) -> Icmp {
     match (header.kind(), header.code()) {
         (v6::ECHO_REQUEST, 0) => Icmp::EchoRequest,
+        (v6::NEIGHBOR_SOLICITATION | v6::NEIGHBOR_ADVERTISEMENT, _) => Icmp::Neighbor,
         (v6::UNREACHABLE, _) => Icmp::Error(ErrorKind::Unreachable),
         (v6::TOO_BIG, _) => Icmp::Error(ErrorKind::TooBig { mtu: header.mtu() }),
         (v6::TIME_EXCEEDED, _) => Icmp::Error(ErrorKind::TimeExceeded),

@@ -39,9 +39,9 @@ fn ethernet() -> Vec<Case> {
         ),
         refused(
             "drop_ether_type_unknown",
-            "ARP, and LLDP behind a VLAN tag",
+            "MPLS, and LLDP behind a VLAN tag",
             [
-                patch(syn4(), 12, &[8, 6]),
+                patch(syn4(), 12, &[0x88, 0x47]),
                 patch(V4.segment(80, "S").vlan(42).bytes(), 16, &[0x88, 0xcc]),
             ],
         ),

@@ -7,6 +7,7 @@ mod limits;
 mod link;
 mod malformed;
 mod modes;
+mod neighbor;
 mod policy;
 
 use super::frame::{Frame, PORT0, PORT1, ROUTER, tcp, udp};
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(drops::cases());
     cases.extend(malformed::cases());
     cases.extend(policy::cases());
+    cases.extend(neighbor::cases());
     let mut names: Vec<_> = cases.iter().map(|case| case.name).collect();
     names.sort_unstable();
     assert!(names.is_sorted_by(|a, b| a < b), "two cases of one name");

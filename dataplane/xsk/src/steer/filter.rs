@@ -7,15 +7,27 @@ use super::set::{AddressKey, SteerSet, address_key};
 const BITS: usize = 65_536;
 const SIDE: usize = BITS / 8;
 const HEAD: usize = 16;
-/// Three flags and a zero, two bit sets.
+/// Four flags, two bit sets.
 pub(crate) const BYTES: usize = HEAD + 2 * SIDE;
+
+/// Does this node answer for any address on the interface?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owned {
+    None,
+    Some,
+}
 
 /// The map's one value.
 pub(crate) struct FilterImage(Box<[u8; BYTES]>);
 
 impl FilterImage {
-    pub(crate) fn of(sets: &[&SteerSet]) -> FilterImage {
+    /// Owned addresses have a flag and no bits: few packets ask for an address.
+    pub(crate) fn of(sets: &[&SteerSet], owned: Owned) -> FilterImage {
         let mut image = FilterImage(Box::new([0; BYTES]));
+        match owned {
+            Owned::None => {}
+            Owned::Some => image.raise(3),
+        }
         for set in sets {
             let to = set.vips.iter().chain(set.nat_returns.keys());
             to.for_each(|address| image.add(0, address_key(*address)));
@@ -61,7 +73,7 @@ mod tests {
     #[test]
     fn empty_sets_raise_no_flag() {
         assert!(
-            FilterImage::of(&[&SteerSet::default()])
+            FilterImage::of(&[&SteerSet::default()], Owned::None)
                 .bytes()
                 .iter()
                 .all(|&b| b == 0)

@@ -8,7 +8,7 @@ use std::io;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
 use aya::{Ebpf, Pod};
 
-use super::filter::{self, FilterImage};
+use super::filter::{self, FilterImage, Owned};
 use super::set::{AddressKey, EndpointKey, MapKey, NatReturns, SteerSet};
 use crate::XskError;
 
@@ -18,6 +18,7 @@ const ENDPOINT_LIMIT: u32 = 65_536;
 const NAT_LIMIT: u32 = 1024;
 const DNAT_LIMIT: u32 = 262_144;
 const LOCAL_LIMIT: u32 = 4096;
+const OWNED_LIMIT: u32 = 65_536;
 
 /// All maps of one program instance.
 pub(super) struct Maps {
@@ -28,6 +29,7 @@ pub(super) struct Maps {
     pub nat_returns: Table<AddressKey, [u16; 2]>,
     pub dnat_returns: Table<EndpointKey, u32>,
     pub local: Table<AddressKey, u32>,
+    pub owned: Table<AddressKey, u32>,
     pub counters: PerCpuArray<MapData, u64>,
 }
 
@@ -45,12 +47,13 @@ impl Maps {
             nat_returns: Table::new("nat_returns", NAT_LIMIT, take("nat_returns")?)?,
             dnat_returns: Table::new("dnat_returns", DNAT_LIMIT, take("dnat_returns")?)?,
             local: Table::new("local", LOCAL_LIMIT, take("local")?)?,
+            owned: Table::new("owned", OWNED_LIMIT, take("owned")?)?,
             counters: PerCpuArray::try_from(take("counters")?).map_err(|e| load_error(&e))?,
         })
     }
 
-    pub fn write_filter(&mut self, sets: &[&SteerSet]) -> Result<(), XskError> {
-        let image = FilterImage::of(sets);
+    pub fn write_filter(&mut self, sets: &[&SteerSet], owned: Owned) -> Result<(), XskError> {
+        let image = FilterImage::of(sets, owned);
         self.filter
             .set(0, image.bytes(), 0)
             .map_err(|e| map_error("filter", 1, 1, e))

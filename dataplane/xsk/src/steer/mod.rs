@@ -9,6 +9,8 @@ mod filter;
 mod maps;
 mod set;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use aya::programs::{ProgramError, ProgramInfo, TestRun, TestRunOptions, Xdp};
@@ -19,6 +21,7 @@ use crate::{XskError, sys};
 pub use attach::{AttachMode, AttachOptions, AttachWish};
 pub use set::{Endpoint, PortRange, Protocol, SteerSet};
 
+use filter::Owned;
 use maps::{Maps, errno, load_error, map_error};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.o"));
@@ -48,6 +51,7 @@ pub struct Steering {
     maps: Maps,
     /// What the maps hold.
     current: SteerSet,
+    owned: BTreeSet<IpAddr>,
 }
 
 impl Steering {
@@ -72,6 +76,7 @@ impl Steering {
             bpf,
             maps,
             current: SteerSet::default(),
+            owned: BTreeSet::new(),
         })
     }
 
@@ -92,14 +97,41 @@ impl Steering {
         if *want == self.current {
             return Ok(());
         }
-        self.maps.write_filter(&[&self.current, want])?;
+        let owned = self.owns_any();
+        self.maps.write_filter(&[&self.current, want], owned)?;
         if self.grow(want).is_err() {
             // A full map has to lose before it can gain.
             self.shrink(want)?;
             self.grow(want)?;
         }
         self.shrink(want)?;
-        self.maps.write_filter(&[want])
+        self.maps.write_filter(&[want], owned)
+    }
+
+    /// Makes ARP and neighbour discovery about exactly these addresses come to the sockets. After an error as
+    /// [`Self::apply`]. What else is steered stays.
+    pub fn own(&mut self, want: &BTreeSet<IpAddr>) -> Result<(), XskError> {
+        if *want == self.owned {
+            return Ok(());
+        }
+        if !want.is_empty() && self.owned.is_empty() {
+            self.maps.write_filter(&[&self.current], Owned::Some)?;
+        }
+        let (map, now) = (&mut self.maps.owned, &mut self.owned);
+        map.keep_only(now, want)?;
+        map.add_all(now, want)?;
+        match self.owns_any() {
+            Owned::Some => Ok(()),
+            Owned::None => self.maps.write_filter(&[&self.current], Owned::None),
+        }
+    }
+
+    fn owns_any(&self) -> Owned {
+        if self.owned.is_empty() {
+            Owned::None
+        } else {
+            Owned::Some
+        }
     }
 
     /// `local` holds packets back, so it grows first and shrinks last.

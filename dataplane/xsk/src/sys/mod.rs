@@ -7,6 +7,7 @@
 pub(crate) mod bpf;
 pub(crate) mod memory;
 pub(crate) mod netlink;
+pub(crate) mod packet;
 pub(crate) mod ring_memory;
 pub(crate) mod socket;
 

@@ -4,6 +4,7 @@
 mod balance;
 mod control;
 mod kubernetes;
+mod l2;
 mod nat;
 mod xdp;
 
@@ -12,6 +13,7 @@ use clap::Args;
 pub use balance::{BalanceArgs, FlowArgs};
 pub use control::{ControlArgs, LogArgs};
 pub use kubernetes::KubernetesArgs;
+pub use l2::L2Args;
 pub use nat::{NatArgs, TunnelArgs};
 pub use xdp::{InterfaceArgs, WorkerArgs, XdpArgs};
 
@@ -29,6 +31,8 @@ pub struct RunArgs {
     pub balance: BalanceArgs,
     #[command(flatten)]
     pub kubernetes: KubernetesArgs,
+    #[command(flatten)]
+    pub l2: L2Args,
     #[command(flatten)]
     pub nat: NatArgs,
     #[command(flatten)]
