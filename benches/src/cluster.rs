@@ -191,6 +191,7 @@ fn service(n: u32) -> ServiceSpec {
         mss: Setting::Unset,
         mtu: Setting::Unset,
         global: Setting::Unset,
+        imported: Setting::Unset,
         request: None,
         observed: None,
         problems: vec![],

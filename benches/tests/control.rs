@@ -23,7 +23,7 @@ fn cost(cluster: Cluster) -> Cost {
     let mut controller = cluster.controller();
     let mut change = |count| controller.step(cluster.slice(7, count), Duration::from_secs(2));
     // The first change may make room for those that follow.
-    [cluster.endpoints - 1, cluster.endpoints].map(&mut change);
+    let _ = [cluster.endpoints - 1, cluster.endpoints].map(&mut change);
     let event = cluster.slice(7, cluster.endpoints - 1);
     let before = controller.table();
     let region = Region::new(ALLOCATOR);
