@@ -6,12 +6,13 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use maglane_shared::addr::{Addr, Protocol, VipKey};
+use maglane_shared::maglev::Member;
 use maglane_shared::next_hop::RouteTable;
 use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
 use maglane_shared::service::{BackendId, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, Generation, ServiceEntry};
 
-use super::tables::{Origin, identity};
+use super::tables::{Origin, member};
 use super::{Changed, CompiledPort, Compiler, NO_WAY, Refused};
 use crate::model::OnRemoval;
 use crate::plan::{PlannedBackend, PlannedPort, Reach};
@@ -135,10 +136,14 @@ impl Compiler {
 
     /// Makes the entry of a port.
     pub(super) fn put(&mut self, port: &Arc<PlannedPort>, id: ServiceId, issue: Issue<'_>) {
-        let members = self.admit(port, issue);
-        let ids: Vec<BackendId> = members.iter().map(|(id, _)| *id).collect();
-        let backends: Arc<[PlannedBackend]> = members.into_iter().map(|(_, backend)| backend).collect();
-        let (maglev, origin) = self.tables.get(&backends);
+        let admitted = self.admit(port, issue);
+        let ids: Arc<[BackendId]> = admitted.iter().map(|(_, id, _)| *id).collect();
+        let backends: Arc<[PlannedBackend]> = admitted
+            .iter()
+            .map(|(_, _, b)| PlannedBackend::clone(b))
+            .collect();
+        let members: Vec<Member> = admitted.into_iter().map(|(member, _, _)| member).collect();
+        let (maglev, origin) = self.tables.get(&members, &backends);
         self.work.entries += 1;
         self.work.maglev_tables += usize::from(origin == Origin::Built);
         let entry = ServiceEntry {
@@ -151,7 +156,7 @@ impl Compiler {
             mode: port.mode,
             hash_inputs: port.hash_inputs,
             maglev,
-            backends: ids.into(),
+            backends: ids,
             policy: policy(port).shared(),
         };
         let compiled = CompiledPort {
@@ -163,12 +168,17 @@ impl Compiler {
     }
 
     /// Ids for the backends of a port, kept where it has them, in the order of their identities.
-    fn admit(&mut self, port: &PlannedPort, issue: Issue<'_>) -> Vec<(BackendId, PlannedBackend)> {
-        let held: BTreeMap<Addr, (BackendId, PlannedBackend)> = match self.ports.get(&port.key) {
-            Some(held) => held.members().map(|(id, b)| (b.addr, (id, b.clone()))).collect(),
+    fn admit<'p>(
+        &mut self,
+        port: &'p PlannedPort,
+        issue: Issue<'_>,
+    ) -> Vec<(Member, BackendId, &'p PlannedBackend)> {
+        let held = self.ports.get(&port.key).cloned();
+        let held: BTreeMap<Addr, (BackendId, &PlannedBackend)> = match &held {
+            Some(held) => held.members().map(|(id, b)| (b.addr, (id, b))).collect(),
             None => BTreeMap::new(),
         };
-        let mut members = vec![];
+        let (mut members, mut text) = (vec![], String::new());
         for backend in &port.backends {
             let known = held
                 .get(&backend.addr)
@@ -177,12 +187,12 @@ impl Compiler {
             match known.or_else(|| self.new_backend(members.len(), issue)) {
                 Some(id) => {
                     self.enter(id, backend, issue.routes);
-                    members.push((id, backend.clone()));
+                    members.push((member(backend, &mut text), id, backend));
                 }
                 None => self.refused.backends += 1,
             }
         }
-        members.sort_by_cached_key(|(_, backend)| identity(backend));
+        members.sort_by(|(a, ..), (b, ..)| a.identity.cmp(&b.identity));
         members
     }
 

@@ -1,6 +1,7 @@
 //! Maglev tables by their members: whoever has the same backends shares one.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 
 use maglane_shared::flow::HashKey;
@@ -37,15 +38,14 @@ impl MaglevTables {
         }
     }
 
-    /// The table of `backends`, sorted by identity.
-    pub fn get(&mut self, backends: &[PlannedBackend]) -> (Arc<MaglevTable>, Origin) {
+    /// The table of `members`, sorted by identity; `backends` are the same.
+    pub fn get(&mut self, members: &[Member], backends: &[PlannedBackend]) -> (Arc<MaglevTable>, Origin) {
         let packed = pack(backends);
         if let Some(table) = self.by_members.get(&packed).and_then(Weak::upgrade) {
             return (table, Origin::Shared);
         }
-        let members: Vec<Member> = backends.iter().map(member).collect();
         let size = self.size.unwrap_or_else(|| MaglevTable::size_for(members.len()));
-        let table = Arc::new(MaglevTable::build(&members, size, &self.key));
+        let table = Arc::new(MaglevTable::build(members, size, &self.key));
         self.by_members.insert(packed, Arc::downgrade(&table));
         self.prune();
         (table, Origin::Built)
@@ -60,14 +60,13 @@ impl MaglevTables {
     }
 }
 
-/// The same on every node, and for every port.
-pub(super) fn identity(backend: &PlannedBackend) -> Box<str> {
-    backend.addr.to_string().into()
-}
-
-fn member(backend: &PlannedBackend) -> Member {
+/// The same on every node, and for every port. `text` is room to write in.
+pub(super) fn member(backend: &PlannedBackend, text: &mut String) -> Member {
+    text.clear();
+    // A String takes all that is written.
+    let _ = write!(text, "{}", backend.addr);
     Member {
-        identity: identity(backend),
+        identity: text.as_str().into(),
         weight: backend.weight,
     }
 }
