@@ -408,7 +408,15 @@ impl Reader<'_> {
         let text = text.as_deref()?;
         let parsed = text.parse().ok();
         if parsed.is_none() {
-            self.bad(field, &format!("{text:?} is no address of that kind; correct it"));
+            let kind = match field {
+                "routerID" | "nextHops.ipv4" => "an IPv4 address",
+                "nextHops.ipv6" | "nextHops.linkLocal" => "an IPv6 address",
+                _ => "an IP address",
+            };
+            self.bad(
+                field,
+                &format!("{text:?} is not {kind}; write one without prefix length"),
+            );
         }
         parsed
     }

@@ -306,7 +306,8 @@ async fn a_start_with_a_server_that_refuses_waits_for_it() {
     server.put(SERVICES, service("web", 80));
     server.fault("/", Fault::Status(403));
     let mut world = World::start(&server, settings()).await;
-    let rule = "get, list and watch addresspools, addressreservations, endpointslices, namespaces, nodes, serviceimports, services";
+    let rule = "get, list and watch addresspools, addressreservations, bfdprofiles, bgpadvertisements, bgppeers, \
+                communities, endpointslices, l2advertisements, namespaces, nodes, serviceimports, services";
     let named = |w: &World| w.problems.iter().any(|problem| problem.remedy.contains(rule));
     world.until("the problem with the rule", named).await;
     assert!(!world.synced);
