@@ -1,14 +1,14 @@
 //! What is served, as one immutable value: the metrics page and the admin socket read it at their own pace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use maglane_shared::addr::Addr;
 use maglane_shared::service::BackendId;
 use maglane_shared::table::Generation;
 
 use crate::announce::{BfdSession, BgpPlan, BgpSession, Verdict};
 use crate::compile::CompiledPort;
+use crate::effect::SteerPlan;
 use crate::event::Source;
 use crate::ipam::{Counts, PoolState};
 use crate::model::ObjectName;
@@ -34,7 +34,8 @@ pub struct Catalog {
     pub running: Vec<Generation>,
     /// By key.
     pub ports: Arc<[Arc<CompiledPort>]>,
-    pub steered: BTreeSet<Addr>,
+    /// The plan in force.
+    pub steered: Arc<SteerPlan>,
     pub announce: AnnounceView,
     pub problems: Vec<Problem>,
     /// Has it told all it had?

@@ -59,7 +59,7 @@ impl Balancer {
         Ok(balancer)
     }
 
-    /// The answer of `maglane <question> -o json`, for example `status`, `services`, `backends`.
+    /// The answer of `maglane <question> -o json`, for example `status`, `services`, `bgp peers`.
     ///
     /// # Errors
     /// When the balancer does not answer.
@@ -79,7 +79,10 @@ impl Balancer {
 
     fn client(&self, question: &str) -> Command {
         let mut command = self.namespace.command(&self.binary);
-        command.arg(question).arg("--admin-socket").arg(&self.socket);
+        command
+            .args(question.split(' '))
+            .arg("--admin-socket")
+            .arg(&self.socket);
         command
     }
 

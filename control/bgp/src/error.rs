@@ -1,6 +1,9 @@
 //! Errors at the edges: settings and text that cannot be used. Protocol errors are not errors but
 //! NOTIFICATIONs and events.
 
+use std::io;
+use std::net::IpAddr;
+
 /// A community that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseCommunityError {
@@ -43,4 +46,33 @@ pub enum PasswordError {
     Empty,
     #[error("the BGP password has {0} bytes, and TCP MD5 takes at most 80 (RFC 2385): shorten it")]
     TooLong(usize),
+}
+
+/// A BFD session that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BfdError {
+    #[error(transparent)]
+    Settings(#[from] BfdSettingsError),
+    #[error("BFD with {0}: a link-local address means nothing without its interface: name the device")]
+    Device(IpAddr),
+    #[error("BFD with {peer}: device {device}: {error}; name an interface of this node")]
+    NoDevice {
+        peer: IpAddr,
+        device: String,
+        error: io::Error,
+    },
+    #[error("BFD cannot listen at UDP port {port}: {error}; stop the other BFD daemon of this node")]
+    Listen { port: u16, error: io::Error },
+    #[error("BFD with {peer}: cannot send from {from}: {error}; give an address of this node, or none")]
+    Source {
+        peer: IpAddr,
+        from: IpAddr,
+        error: io::Error,
+    },
+    #[error("BFD with {0} exists already: one session serves all who ask about one peer")]
+    Twice(IpAddr),
+    #[error("{0} BFD sessions exist, and there is room for no more: remove some")]
+    Full(usize),
+    #[error("the liveness thread takes no orders: it has ended, or does not keep up")]
+    Thread,
 }

@@ -60,6 +60,8 @@ struct Loop {
     /// Since start.
     ticked: Duration,
     pending: Pending,
+    /// As last told to the controller.
+    draining: bool,
     recorder: Option<Recorder<File>>,
     state: Option<StateWriter>,
 }
@@ -82,6 +84,10 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
     serve(&shared, &Views::new(questions))?;
     let kubernetes = Kubernetes::open(&shared.settings.kubernetes).await?;
+    let mut drain = shared.drain.subscribe();
+    drain.mark_changed();
+    let heard = Arc::clone(&shared);
+    heard.speaker.retell();
     let mut control = Loop::open(shared, kubernetes)?;
     control.restore();
     let mut looked = Instant::now();
@@ -100,6 +106,11 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
             events = control.netlink.next() => control.kernel(events)?,
             events = control.prober.next() => control.step(events),
             events = control.health_ports.next() => control.step(events),
+            events = heard.speaker.next() => control.step(events),
+            Ok(()) = drain.changed() => {
+                let draining = *drain.borrow_and_update();
+                control.drain(draining);
+            }
             Some(question) = asked.recv() => control.answer(question),
             () = sleep_until(looked + pause) => {
                 looked = Instant::now();
@@ -157,6 +168,7 @@ impl Loop {
             synced: BTreeSet::new(),
             ticked: Duration::ZERO,
             pending: Pending::default(),
+            draining: false,
             shared,
         })
     }
@@ -204,6 +216,9 @@ impl Loop {
 
     /// Hands on what others must do; what is left are events.
     fn follow(&mut self, follow: Followup) -> Vec<Event> {
+        if let Some(plan) = follow.announce {
+            self.shared.speaker.announce(plan);
+        }
         self.netlink.resolve(&follow.neighbors);
         self.kubernetes.write(follow.writes);
         self.kubernetes.tell(follow.told);
@@ -264,12 +279,22 @@ impl Loop {
         self.step(events);
     }
 
+    /// A program that is off and cannot be put on again stops BFD: this node does not forward.
     fn heal(&self) {
-        match self.shared.engine.heal() {
+        let healed = self.shared.engine.heal();
+        self.shared.health.attached(healed.is_ok());
+        match healed {
             Ok(healed) => healed.iter().for_each(|interface| {
                 tracing::warn!("{interface}: somebody took the steering program off; it is attached again");
             }),
             Err(error) => tracing::error!("{error:#}"),
+        }
+    }
+
+    fn drain(&mut self, draining: bool) {
+        if draining != self.draining {
+            self.draining = draining;
+            self.step(vec![Event::Draining(draining)]);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use maglane_control::announce::BgpPlan;
 use maglane_control::effect::{Effect, NeighborRef, SteerPlan};
 use maglane_control::event::Event;
 use maglane_control::health::{HealthAnswer, ProbeTarget};
@@ -57,6 +58,8 @@ pub struct Followup {
     /// The table that was handed to the workers.
     pub published: Option<Generation>,
     pub neighbors: Vec<NeighborRef>,
+    /// The newest says it all.
+    pub announce: Option<BgpPlan>,
     pub writes: Vec<StatusWrite>,
     pub told: Vec<UserEvent>,
     /// The newest wanted sets, where they have changed.
@@ -85,6 +88,7 @@ pub fn perform(
             Effect::Steer(plan) => follow.events.push(steer(&plan, engine)),
             Effect::AnnounceBgp(plan) => {
                 tracing::debug!(peers = plan.peers.len(), revision = plan.revision, "BGP");
+                follow.announce = Some(plan);
             }
             Effect::WriteSessions(states) => tracing::debug!(count = states.len(), "states of BGP sessions"),
             Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),

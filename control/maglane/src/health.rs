@@ -1,6 +1,7 @@
 //! Is the process alive, and is it ready? Written by the control loop and the liveness thread, read by `/livez`,
 //! `/readyz` and `maglane status`.
 //!
+//! Forwarding, which BFD attests: the program is attached and every worker turns; the control loop has no part in it.
 //! Live: the control loop turns and every worker's heartbeat moves. Ready: live, the program attached, the
 //! source read once, and every worker on the first table made from it (invariant 6: not a moment earlier).
 
@@ -8,14 +9,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use maglane_bgp::bfd::live::Forwarding;
 use maglane_shared::counters::Vitals;
 use maglane_shared::table::Generation;
 
 /// A heart that stands still for this long is reported. Workers wake at least ten times as often.
 pub const STALE_AFTER: Duration = Duration::from_secs(1);
 
-/// How often the liveness thread looks.
-pub const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A worker that stands still for this long does not forward. Longer than one period of the kernel's CPU bandwidth
+/// control (100 ms) and a worker's longest sleep (10 ms) together; short enough to leave routers 90 of the 250 ms
+/// within which such a node must carry no traffic (FAILURES P1).
+pub const WEDGED_AFTER: Duration = Duration::from_millis(150);
+
+/// Time that the liveness thread did not see pass: a stopped process, a paused machine. It is held against nobody.
+const BLACKOUT: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub struct Health {
@@ -23,6 +30,8 @@ pub struct Health {
     hearts: Vec<Heart>,
     control: Heart,
     control_beats: AtomicU64,
+    /// Milliseconds since start.
+    looked: AtomicU64,
     attached: AtomicBool,
     stopping: AtomicBool,
     /// The first generation that holds everything the source had.
@@ -55,8 +64,17 @@ impl Heart {
         }
     }
 
+    /// As if `gap_ms` had not passed.
+    fn forgive(&self, gap_ms: u64) {
+        self.moved.fetch_add(gap_ms, Ordering::Relaxed);
+    }
+
+    fn still_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.moved.load(Ordering::Relaxed))
+    }
+
     fn problem(&self, now_ms: u64) -> Option<String> {
-        let still = now_ms.saturating_sub(self.moved.load(Ordering::Relaxed));
+        let still = self.still_ms(now_ms);
         (still > STALE_AFTER.as_millis() as u64)
             .then(|| format!("{} has not turned for {still} ms", self.name))
     }
@@ -70,6 +88,7 @@ impl Health {
             hearts: vitals.iter().enumerate().map(heart).collect(),
             control: Heart::new("the control loop".to_owned(), None),
             control_beats: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
             attached: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             first_synced: OnceLock::new(),
@@ -81,9 +100,9 @@ impl Health {
         self.control_beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The steering program is on every interface.
-    pub fn attached(&self) {
-        self.attached.store(true, Ordering::Release);
+    /// Is the steering program on every interface?
+    pub fn attached(&self, attached: bool) {
+        self.attached.store(attached, Ordering::Release);
     }
 
     /// The source has been read to its end, and `generation` is the first table made from all of it.
@@ -101,13 +120,27 @@ impl Health {
         self.started.elapsed()
     }
 
-    /// The liveness thread's one duty: notes which hearts have moved.
-    pub fn look(&self) {
+    /// For the liveness thread: notes which hearts have moved. No lock, no allocation, no system call.
+    pub fn look(&self) -> Forwarding {
         let now_ms = self.now_ms();
+        let gap_ms = now_ms.saturating_sub(self.looked.swap(now_ms, Ordering::Relaxed));
+        self.look_at(now_ms, gap_ms)
+    }
+
+    fn look_at(&self, now_ms: u64, gap_ms: u64) -> Forwarding {
+        if gap_ms > BLACKOUT.as_millis() as u64 {
+            self.hearts.iter().for_each(|heart| heart.forgive(gap_ms));
+        }
         self.control
             .look(self.control_beats.load(Ordering::Relaxed), now_ms);
         for heart in &self.hearts {
             heart.look(heart.vitals.as_ref().map_or(0, |v| v.heartbeat()), now_ms);
+        }
+        let wedged = |heart: &Heart| heart.still_ms(now_ms) > WEDGED_AFTER.as_millis() as u64;
+        if self.attached.load(Ordering::Acquire) && !self.hearts.iter().any(wedged) {
+            Forwarding::Works
+        } else {
+            Forwarding::Stuck
         }
     }
 
@@ -161,7 +194,7 @@ mod tests {
                 "the manifests have not been read yet"
             ]
         );
-        health.attached();
+        health.attached(true);
         health.synced(Generation(2));
         vitals[0].run(Generation(2));
         assert_eq!(health.ready(), ["worker 1 runs generation 0, not yet 2"]);
@@ -169,6 +202,36 @@ mod tests {
         assert!(health.ready().is_empty() && health.live().is_empty());
         health.stopping();
         assert_eq!(health.ready(), ["stopping"]);
+    }
+
+    #[test]
+    fn forwarding_stops_with_one_worker_or_the_program_and_not_with_the_control_loop() {
+        let vitals = [Arc::new(Vitals::default()), Arc::new(Vitals::default())];
+        let health = Health::new(&vitals);
+        assert_eq!(health.look_at(0, 0), Forwarding::Stuck, "no program yet");
+        health.attached(true);
+        let mut now = 0;
+        let mut pass = |ms: u64, beating: &[usize]| {
+            let mut forwarding = Forwarding::Stuck;
+            for _ in 0..ms / 10 {
+                now += 10;
+                beating.iter().for_each(|worker| vitals[*worker].beat());
+                forwarding = health.look_at(now, 10);
+            }
+            forwarding
+        };
+        assert_eq!(pass(5000, &[0, 1]), Forwarding::Works, "without a control loop");
+        assert_eq!(pass(150, &[0]), Forwarding::Works);
+        assert_eq!(pass(10, &[0]), Forwarding::Stuck);
+        assert_eq!(pass(10, &[0, 1]), Forwarding::Works);
+        health.attached(false);
+        assert_eq!(pass(10, &[0, 1]), Forwarding::Stuck);
+        health.attached(true);
+        assert_eq!(
+            health.look_at(9_000, 3_800),
+            Forwarding::Works,
+            "the whole process was stopped"
+        );
     }
 
     #[test]

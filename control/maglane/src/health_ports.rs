@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(problems(&mut ports).await, [""; 0]);
         assert_eq!(ports.told.recv().await, Some((port, None)));
         assert_eq!(ask(port).await, "HTTP/1.1 503 Service Unavailable");
-        health.attached();
+        health.attached(true);
         health.synced(maglane_shared::table::Generation(0));
         assert_eq!(ask(port).await, "HTTP/1.1 200 OK");
     }

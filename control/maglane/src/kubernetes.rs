@@ -168,7 +168,7 @@ impl Own {
     }
 }
 
-fn origin(kubeconfig: &Kubeconfig) -> Origin {
+pub fn origin(kubeconfig: &Kubeconfig) -> Origin {
     match kubeconfig {
         Kubeconfig::InCluster => Origin::InCluster,
         Kubeconfig::File(path) => Origin::File {

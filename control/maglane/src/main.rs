@@ -16,6 +16,7 @@ mod preflight;
 mod run;
 mod settings;
 mod shutdown;
+mod speaker;
 mod state_dir;
 mod supervisor;
 mod view;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
         Command::Services(args) => print(cli::services::text(&args)),
         Command::Backends(args) => print(cli::backends::text(&args)),
         Command::Flows(args) => print(cli::flows::text(&args)),
+        Command::Bgp(args) => print(cli::bgp::text(&args)),
+        Command::Bfd(args) => print(cli::bfd::text(&args)),
+        Command::Drain(args) => print(cli::drain::text(&args)),
         Command::Migrate(args) => migrate(&args),
         Command::Plan(args) => plan(&args),
         Command::Version(args) => print(Ok(cli::version::text(&args))),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  main thread     waits for: a signal · the end of a worker · the end of the control thread
-//!  worker-0..n     the packet path, pinned          liveness   watches every heart
+//!  worker-0..n     the packet path, pinned          liveness   watches every heart, BFD; pinned, SCHED_FIFO
+//!  speaker         tokio: BGP sessions; outlives the panics of the control loop
 //!  control         tokio: source, netlink, step, effects, admin, metrics; started anew when it panics
 //! ```
 //! A worker that ends by itself ends the process (exit code 1, program detached, so that the kernel and the
@@ -14,22 +15,25 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use maglane_bgp::bfd::{self, live::Liveness};
 use maglane_control::event::Event;
 use maglane_control::metrics::Meter;
 use maglane_control::step::Resume;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
+use tokio::sync::watch;
 
 use crate::admin::AdminSocket;
 use crate::cli::run::RunArgs;
 use crate::engine::{self, Crew, Engine, WorkerEnd};
-use crate::health::{Health, LOOK_EVERY};
+use crate::health::Health;
 use crate::preflight::{self, Launch, lock};
 use crate::settings::Settings;
+use crate::speaker::{Secrets, Speaker};
 use crate::supervisor::{self, Control};
 use crate::{logging, shutdown, state_dir};
 
@@ -48,6 +52,9 @@ pub struct Shared {
     pub launch: Launch,
     pub engine: Engine,
     pub health: Arc<Health>,
+    pub speaker: Speaker,
+    /// This node is to be taken out of service.
+    pub drain: watch::Sender<bool>,
     pub metrics: TcpListener,
     pub admin: UnixListener,
     pub kept: Mutex<Kept>,
@@ -88,14 +95,17 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
         .map(|watch| Arc::clone(&watch.vitals))
         .collect();
     let health = Arc::new(Health::new(&vitals));
-    health.attached();
-    start_liveness(Arc::clone(&health))?;
+    health.attached(true);
+    let liveness = start_liveness(Arc::clone(&health), &launch)?;
+    let speaker = Speaker::start(liveness, Secrets::new(&settings))?;
     let listener = admin.listener()?;
     let shared = Arc::new(Shared {
         settings,
         launch,
         engine,
         health,
+        speaker,
+        drain: watch::Sender::new(false),
         metrics,
         admin: listener,
         kept: Mutex::default(),
@@ -104,7 +114,7 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
     });
     let control = supervisor::start(Arc::clone(&shared), happens)?;
     let failure = wait(&happenings);
-    Ok(stop(&shared, control, crew, failure))
+    Ok(stop(&shared, control, crew, failure, &happenings))
 }
 
 fn restore(settings: &Settings) -> Result<Option<Vec<Event>>> {
@@ -188,18 +198,29 @@ fn stay_off_worker_cores(launch: &Launch) {
     }
 }
 
-fn start_liveness(health: Arc<Health>) -> Result<()> {
-    let watch = move || {
-        loop {
-            health.look();
-            thread::sleep(LOOK_EVERY);
+/// BFD attests what this thread sees of the workers: nothing ordinary may keep it from its core.
+fn start_liveness(health: Arc<Health>, launch: &Launch) -> Result<Liveness> {
+    let (liveness, thread) = bfd::live::prepare().context("preparing the liveness thread")?;
+    let core = launch.control_cores.last().copied();
+    let body = move || {
+        match maglane_xsk::take_precedence() {
+            Ok(()) => {
+                if let Some(Err(error)) = core.map(maglane_xsk::pin_current_thread) {
+                    tracing::warn!("the liveness thread is not pinned: {error}");
+                }
+            }
+            Err(error) => tracing::warn!(
+                "the liveness thread gets no precedence ({error}): on a busy node BFD faster than 300 ms x 3 may \
+                 flap; give the process CAP_SYS_NICE"
+            ),
         }
+        thread.run(move || health.look());
     };
     thread::Builder::new()
         .name("liveness".to_owned())
-        .spawn(watch)
+        .spawn(body)
         .context("starting the liveness thread")?;
-    Ok(())
+    Ok(liveness)
 }
 
 /// Waits for the end; `Some` is why it is a bad one.
@@ -220,11 +241,27 @@ fn wait(happenings: &Receiver<Happening>) -> Option<String> {
 
 /// Longest wait for the control loop to let go.
 const CONTROL_WAIT: Duration = Duration::from_secs(2);
+/// Longest wait for BFD's and BGP's last words.
+const FAREWELL_WAIT: Duration = Duration::from_secs(3);
 
-fn stop(shared: &Shared, control: Control, crew: Crew, failure: Option<String>) -> ExitCode {
+fn stop(
+    shared: &Shared,
+    control: Control,
+    crew: Crew,
+    failure: Option<String>,
+    happenings: &Receiver<Happening>,
+) -> ExitCode {
     shared.health.stopping();
-    if let Some(failure) = &failure {
-        tracing::error!("{failure}; stopping, so that this node is not taken for a healthy one");
+    match &failure {
+        Some(failure) => {
+            tracing::error!("{failure}; stopping, so that this node is not taken for a healthy one");
+        }
+        None => drain(shared, happenings),
+    }
+    if !shared.speaker.stop(FAREWELL_WAIT) {
+        tracing::warn!(
+            "not every BGP peer has heard that this process stops; their hold timers will tell them"
+        );
     }
     if !control.stop(CONTROL_WAIT) {
         tracing::warn!("the control loop does not stop; going on without it");
@@ -236,4 +273,30 @@ fn stop(shared: &Shared, control: Control, crew: Crew, failure: Option<String>) 
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Withdraws all and forwards on until the traffic has gone elsewhere, the time is up, or somebody insists.
+fn drain(shared: &Shared, happenings: &Receiver<Happening>) {
+    let limit = shared.settings.control.drain_timeout;
+    if limit.is_zero() || shared.speaker.peers().is_empty() {
+        return;
+    }
+    let start = Instant::now();
+    // Nobody listens where the control loop is gone; the sessions are told all the same.
+    shared.drain.send_replace(true);
+    if !shared.speaker.withdraw(limit) {
+        tracing::warn!(
+            "--drain-timeout {limit:?}: not every peer has taken the withdrawals; stopping all the same"
+        );
+        return;
+    }
+    let left = limit.saturating_sub(start.elapsed());
+    let insists = || {
+        matches!(
+            happenings.try_recv(),
+            Ok(Happening::Signal(_) | Happening::Worker(_))
+        )
+    };
+    let outcome = shutdown::forward_on(&shared.engine, left, insists);
+    tracing::info!("drained for {:?}: {outcome}", start.elapsed());
 }

@@ -1,4 +1,5 @@
-//! The way out: un-steer, drain, stop, detach. From the first step on, packets for VIPs go to the kernel.
+//! The way out: forward on while routers take their traffic elsewhere; then un-steer, drain, stop, detach. From
+//! un-steering on, packets for VIPs go to the kernel.
 //!
 //! After SIGKILL nobody runs this, and nothing is left all the same: the bpf_link dies with its last
 //! descriptor, the lock with the process; the admin socket's file is replaced by the next start.
@@ -50,6 +51,55 @@ impl fmt::Display for Summary {
             Ok(())
         }
     }
+}
+
+/// How the wait for traffic to go ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ebb {
+    Quiet,
+    TimeIsUp,
+    Insisted,
+}
+
+impl fmt::Display for Ebb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ebb::Quiet => "traffic has gone elsewhere",
+            Ebb::TimeIsUp => "traffic still comes, but time is up",
+            Ebb::Insisted => "ended early",
+        })
+    }
+}
+
+/// One look at the rate.
+const WINDOW: Duration = Duration::from_millis(100);
+/// So many quiet windows in a row: routers take up to 100 ms to change their routes.
+const QUIET_WINDOWS: u32 = 3;
+/// Packets in a window that are no traffic: strays, scans, a neighbour's chatter.
+const CHATTER: u64 = 2;
+
+/// Waits, forwarding, until traffic has fallen to a hundredth of what it was.
+pub fn forward_on(engine: &Engine, limit: Duration, insists: impl Fn() -> bool) -> Ebb {
+    let start = Instant::now();
+    let (mut last, mut most, mut quiet) = (totals(engine).received, 0, 0);
+    while quiet < QUIET_WINDOWS {
+        if insists() {
+            return Ebb::Insisted;
+        }
+        if start.elapsed() >= limit {
+            return Ebb::TimeIsUp;
+        }
+        std::thread::sleep(WINDOW);
+        let received = totals(engine).received;
+        let gained = received - last;
+        (last, most) = (received, gained.max(most));
+        quiet = if gained <= CHATTER.max(most / 100) {
+            quiet + 1
+        } else {
+            0
+        };
+    }
+    Ebb::Quiet
 }
 
 /// Stops the packet path in order. The control loop must have ended: nobody else steers or publishes.

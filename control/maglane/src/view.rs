@@ -46,6 +46,7 @@ pub fn scrape(shared: &Shared, view: View) -> Scrape {
         updates: view.updates,
         workers: workers(&shared.engine, &shared.settings.interfaces),
         interfaces: interfaces(&shared.engine),
+        peers: shared.speaker.peers(),
         version: VERSION,
         uptime: shared.health.uptime(),
     }

@@ -3,6 +3,8 @@
 //! Needs root; skipped with a line otherwise. Every wait is on a condition; what fails shows the balancer's
 //! status and last words. `E2E_BYTES=1GiB` makes the downloads that long. One line is printed for each check.
 
+#[path = "e2e_traffic/bgp.rs"]
+mod bgp;
 #[path = "e2e_traffic/checks.rs"]
 mod checks;
 #[path = "e2e_traffic/clients.rs"]

@@ -48,7 +48,7 @@ pub fn status(of: Status<'_>) -> StatusReport {
             .unwrap_or_default(),
         services: catalog.ports.len(),
         backends: catalog.backends().count(),
-        steered_vips: catalog.steered.len(),
+        steered_vips: catalog.steered.vips.len(),
         table_updates: updates
             .counts()
             .into_iter()
@@ -132,7 +132,7 @@ pub fn services(catalog: &Catalog, meter: &Meter, counters: &[Arc<Counters>]) ->
             vip: port.planned.key,
             mode: port.planned.mode,
             hash_inputs: port.planned.hash_inputs,
-            steered: catalog.steered.contains(&port.planned.key.addr),
+            steered: catalog.steered.vips.contains(&port.planned.key.addr),
             active_backends: active,
             draining_backends: port.backends.len() - active,
             table_rows: port.entry.maglev.len(),

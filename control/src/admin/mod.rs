@@ -3,6 +3,7 @@
 //!
 //! Field names are the stable names that `-o json` prints.
 
+mod announce;
 mod build;
 mod filter;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::event::Source;
 use crate::model::ObjectName;
 use crate::problem::Problem;
 
+pub use announce::{BfdFigures, BfdRow, PeerFigures, PeerRow, RouteRow, bfd, peers, routes};
 pub use build::{Status, backends, errors, flows, services, status};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,11 @@ pub enum Request {
     Backends,
     Flows(FlowFilter),
     Errors,
+    BgpPeers,
+    BgpRoutes,
+    Bfd,
+    /// Begin or end taking this node out of service.
+    Drain(bool),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +44,10 @@ pub enum Response {
     Backends(Vec<BackendRow>),
     Flows(FlowReport),
     Errors(Vec<Problem>),
+    BgpPeers(Vec<PeerRow>),
+    BgpRoutes(Vec<RouteRow>),
+    Bfd(Vec<BfdRow>),
+    Draining(bool),
     /// The request cannot be answered, and why.
     Failed(String),
 }

@@ -7,6 +7,7 @@
 
 mod services;
 mod slots;
+mod swap;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use maglane_shared::addr::{Addr, Protocol, VipKey};
 use maglane_shared::next_hop::RouteTable;
 use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
-use maglane_shared::service::{BackendId, ForwardingMode, ServiceId, VipKind};
+use maglane_shared::service::{BackendId, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, Generation, ServiceEntry};
 
 use super::tables::{Origin, identity};
@@ -21,7 +21,7 @@ const MAX_MEMBERS: usize = u16::MAX as usize;
 
 /// Where and when ids are given out.
 #[derive(Clone, Copy)]
-struct Issue<'r> {
+pub(super) struct Issue<'r> {
     routes: &'r RouteTable,
     epoch: u32,
 }
@@ -46,43 +46,6 @@ impl Compiler {
             Changed::Ports
         } else {
             Changed::Nothing
-        }
-    }
-
-    /// Where `ports` differs from what was last given, if it differs in nothing but what is in some entries.
-    fn swapped(&self, ports: &[Arc<PlannedPort>]) -> Option<Vec<usize>> {
-        if ports.len() != self.given.len() || !self.refused.is_empty() {
-            return None;
-        }
-        let same_entry = |old: &PlannedPort, new: &PlannedPort| {
-            (old.key, old.mode, old.reach) == (new.key, new.mode, new.reach)
-                && old.owner == new.owner
-                && old.mode != ForwardingMode::Dnat
-                && self.ports.get(&old.key).is_some_and(|held| *held.planned == *old)
-        };
-        let pairs = self.given.iter().zip(ports).enumerate();
-        let differ = pairs.filter(|(_, (old, new))| !Arc::ptr_eq(old, new));
-        differ
-            .map(|(at, (old, new))| same_entry(old, new).then_some(at))
-            .collect()
-    }
-
-    fn swap(&mut self, ports: &[Arc<PlannedPort>], swapped: Vec<usize>, issue: Issue<'_>) -> Changed {
-        let mut others = vec![];
-        for at in swapped {
-            self.given[at] = Arc::clone(&ports[at]);
-            if self.is_other(&ports[at]) {
-                self.release_backends(&ports[at]);
-                others.push(&ports[at]);
-            }
-        }
-        for port in &others {
-            let id = self.ports[&port.key].entry.id;
-            self.put(port, id, issue);
-        }
-        match others.is_empty() {
-            true => Changed::Nothing,
-            false => Changed::Contents(others.iter().map(|port| port.key).collect()),
         }
     }
 
@@ -127,7 +90,7 @@ impl Compiler {
         changed
     }
 
-    fn is_other(&self, port: &Arc<PlannedPort>) -> bool {
+    pub(super) fn is_other(&self, port: &Arc<PlannedPort>) -> bool {
         let held = &self.ports[&port.key].planned;
         !Arc::ptr_eq(held, port) && held != port
     }
@@ -158,7 +121,7 @@ impl Compiler {
     }
 
     /// Gives back the slots of the backends that a port loses.
-    fn release_backends(&mut self, port: &PlannedPort) {
+    pub(super) fn release_backends(&mut self, port: &PlannedPort) {
         let Some(held) = self.ports.get(&port.key) else {
             return;
         };
@@ -171,7 +134,7 @@ impl Compiler {
     }
 
     /// Makes the entry of a port.
-    fn put(&mut self, port: &Arc<PlannedPort>, id: ServiceId, issue: Issue<'_>) {
+    pub(super) fn put(&mut self, port: &Arc<PlannedPort>, id: ServiceId, issue: Issue<'_>) {
         let members = self.admit(port, issue);
         let ids: Vec<BackendId> = members.iter().map(|(id, _)| *id).collect();
         let backends: Arc<[PlannedBackend]> = members.into_iter().map(|(_, backend)| backend).collect();

@@ -17,8 +17,11 @@ pub mod events;
 mod failure;
 mod kinds;
 pub mod lease;
+mod secret;
 mod source;
 pub mod writer;
 
 pub use config::{Access, Origin};
+pub use secret::password;
+pub(crate) use secret::text as secret_text;
 pub use source::{Cluster, ClusterSource, StreamSettings};

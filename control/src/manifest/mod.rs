@@ -6,9 +6,11 @@
 
 pub(crate) mod document;
 mod library;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use library::Library;
+pub use secret::password;
 pub use watch::ManifestSource;

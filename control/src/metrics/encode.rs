@@ -110,7 +110,7 @@ impl Scrape {
             self.catalog.generation.0 as f64,
         )?;
         let help = "Virtual addresses whose packets come to the workers";
-        value(out, "steered_vips", help, self.catalog.steered.len() as f64)
+        value(out, "steered_vips", help, self.catalog.steered.vips.len() as f64)
     }
 
     fn steering(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

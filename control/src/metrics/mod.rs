@@ -4,6 +4,7 @@
 //! client sends becomes a label. Names: `maglane_<what>_<unit>`, counters end in `_total`; beside them stand the few
 //! of MetalLB that mean the same here, for dashboards and alerts that exist.
 
+mod announce;
 mod encode;
 mod metallb;
 mod meter;
@@ -20,6 +21,7 @@ use maglane_shared::counters::{Counters, Vitals};
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::registry::Registry;
 
+use crate::admin::PeerFigures;
 use crate::catalog::Catalog;
 
 use metallb::MetalLb;
@@ -38,6 +40,7 @@ pub struct Scrape {
     /// By number.
     pub workers: Vec<WorkerFigures>,
     pub interfaces: Vec<InterfaceFigures>,
+    pub peers: Vec<PeerFigures>,
     pub version: &'static str,
     pub uptime: Duration,
 }
@@ -78,6 +81,7 @@ pub struct InterfaceFigures {
 pub fn render(scrape: Scrape) -> String {
     let mut metallb = Registry::with_prefix("metallb");
     metallb.register_collector(Box::new(MetalLb(Arc::clone(&scrape.catalog))));
+    metallb.register_collector(Box::new(announce::Sessions(scrape.peers.clone())));
     let mut registry = Registry::with_prefix("maglane");
     registry.register_collector(Box::new(scrape));
     let mut page = String::new();

@@ -7,6 +7,7 @@ use maglane_shared::table::Generation;
 
 use super::*;
 use crate::compile::{CompileSettings, Compiler};
+use crate::effect::SteerPlan;
 use crate::plan::{PlanSettings, plan};
 use crate::problem::Problem;
 use crate::store::Store;
@@ -35,7 +36,10 @@ pub(crate) fn catalog(compiler: &mut Compiler, generation: u64, ends: &[&str]) -
     Arc::new(Catalog {
         generation: Generation(generation),
         ports: Arc::clone(compiler.ports()),
-        steered: [addr("192.0.2.1")].into(),
+        steered: Arc::new(SteerPlan {
+            vips: [addr("192.0.2.1")].into(),
+            ..SteerPlan::default()
+        }),
         problems: vec![Problem::warning("odd", "even it")],
         ..Catalog::default()
     })
@@ -61,6 +65,7 @@ fn scrape(catalog: Arc<Catalog>, meter: Meter, workers: &[Arc<Counters>]) -> Scr
         catalog,
         meter: Arc::new(meter),
         updates: Arc::default(),
+        peers: vec![],
         workers: workers.iter().map(figures).collect(),
         interfaces: vec![interface],
         version: "1.2.3",

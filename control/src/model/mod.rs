@@ -22,6 +22,9 @@ pub use announce::{
 };
 pub use object::{ClusterId, ObjectKind, ObjectName, ObjectRef};
 
+/// Where a Secret has the TCP MD5 key of a BgpPeer.
+pub const PASSWORD_KEY: &str = "password";
+
 /// A setting that an annotation may give.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setting<T> {

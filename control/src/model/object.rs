@@ -20,7 +20,7 @@ impl ClusterId {
         self.0 > ClusterId::OWN.0
     }
 
-    fn is_manifests(&self) -> bool {
+    pub fn is_manifests(&self) -> bool {
         *self == ClusterId::MANIFESTS
     }
 }

@@ -74,7 +74,7 @@ pub struct Resume {
     /// What is in it.
     pub ports: Arc<[Arc<CompiledPort>]>,
     /// The last plan sent, with every address that may be steered.
-    pub steered: SteerPlan,
+    pub steered: Arc<SteerPlan>,
     /// What routers were told.
     pub told: Told,
 }
@@ -182,7 +182,7 @@ impl Controller {
             generation: self.generation,
             running: self.running.clone(),
             ports: Arc::clone(self.compiler.ports()),
-            steered: self.steering.confirmed().vips.clone(),
+            steered: Arc::clone(self.steering.confirmed()),
             announce: self.announcer.view(),
             problems: self.complaints.all().cloned().collect(),
             sources: self.sources(),
@@ -197,7 +197,7 @@ impl Controller {
         Resume {
             table: self.table(),
             ports: Arc::clone(self.compiler.ports()),
-            steered: self.steering.resume(),
+            steered: Arc::clone(self.steering.resume()),
             told: self.announcer.told(),
         }
     }

@@ -47,7 +47,9 @@ pub(super) struct Steering {
     dnat_endpoints: Presence<VipKey>,
     /// The table those are about.
     seen: Arc<ServiceTable>,
-    confirmed: SteerPlan,
+    confirmed: Arc<SteerPlan>,
+    /// What [`Steering::resume`] says.
+    kept: Arc<SteerPlan>,
     /// Addresses of plans that were sent since and may be partly in force.
     attempted: BTreeSet<Addr>,
     attempted_endpoints: BTreeSet<VipKey>,
@@ -65,7 +67,7 @@ pub(super) struct Steering {
 impl Steering {
     /// `confirmed` is what an earlier controller left, so every worker has run tables with it; `compiler` has
     /// the last such table.
-    pub fn new(confirmed: SteerPlan, compiler: &Compiler) -> Steering {
+    pub fn new(confirmed: Arc<SteerPlan>, compiler: &Compiler) -> Steering {
         let proven = Generation(0);
         let mut steering = Steering {
             vips: Presence(confirmed.vips.iter().map(|vip| (*vip, proven)).collect()),
@@ -74,6 +76,7 @@ impl Steering {
             seen: Arc::clone(&compiler.table().services),
             revision: confirmed.revision,
             unsure: confirmed.revision != 0,
+            kept: Arc::clone(&confirmed),
             confirmed,
             attempted: BTreeSet::new(),
             attempted_endpoints: BTreeSet::new(),
@@ -86,20 +89,25 @@ impl Steering {
         steering
     }
 
-    pub fn confirmed(&self) -> &SteerPlan {
+    pub fn confirmed(&self) -> &Arc<SteerPlan> {
         &self.confirmed
     }
 
     /// What the next controller of this process must know: the last plan that was sent, with every address
     /// that may be steered.
-    pub fn resume(&self) -> SteerPlan {
-        let latest = self.in_flight.as_ref().unwrap_or(&self.confirmed);
-        SteerPlan {
+    pub fn resume(&self) -> &Arc<SteerPlan> {
+        &self.kept
+    }
+
+    /// Asked for after every step, made when it changes.
+    fn keep(&mut self) {
+        let latest = self.in_flight.as_ref().unwrap_or(&*self.confirmed);
+        self.kept = Arc::new(SteerPlan {
             revision: self.revision,
             vips: self.possible(),
             endpoints: self.possible_endpoints(),
             ..latest.clone()
-        }
+        });
     }
 
     /// Every address that an interface may be steering now.
@@ -162,6 +170,7 @@ impl Steering {
         self.attempted.extend(&wanted.vips);
         self.attempted_endpoints.extend(&wanted.endpoints);
         self.in_flight = Some(wanted.clone());
+        self.keep();
         Some(wanted)
     }
 
@@ -220,11 +229,12 @@ impl Steering {
 
     pub fn done(&mut self, revision: u64) {
         if let Some(plan) = self.in_flight.take_if(|plan| plan.revision == revision) {
-            self.confirmed = plan;
+            self.confirmed = Arc::new(plan);
             self.attempted.clear();
             self.attempted_endpoints.clear();
             self.failure = None;
             self.unsure = false;
+            self.keep();
         }
     }
 
@@ -232,6 +242,7 @@ impl Steering {
         if self.in_flight.take_if(|plan| plan.revision == revision).is_some() {
             self.failure = Some(reason);
             self.resting = true;
+            self.keep();
         }
     }
 

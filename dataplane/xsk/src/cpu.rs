@@ -14,6 +14,12 @@ pub fn pin_current_thread(core: usize) -> Result<(), XskError> {
     }
 }
 
+/// Lets the calling thread run as soon as it can, whatever else wants its core (SCHED_FIFO, the lowest of its
+/// priorities). For threads that work for microseconds and then wait. Needs CAP_SYS_NICE.
+pub fn take_precedence() -> std::io::Result<()> {
+    sys::set_fifo(1)
+}
+
 /// Cores this process may use, in ascending order (respects cpusets and taskset).
 pub fn available_cores() -> Vec<usize> {
     let mut cores: Vec<usize> = core_affinity::get_core_ids()

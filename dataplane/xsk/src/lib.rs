@@ -28,7 +28,9 @@ pub mod umem;
 mod waker;
 
 pub use config::{BusyPoll, InterfaceConfig, QueueSetConfig, Toggle};
-pub use cpu::{advise_huge_pages, available_cores, pin_current_thread, prefetch, prefetch_ref};
+pub use cpu::{
+    advise_huge_pages, available_cores, pin_current_thread, prefetch, prefetch_ref, take_precedence,
+};
 pub use error::XskError;
 pub use frame::{BadRange, Frame};
 pub use queue_set::{PortId, QueueSet, Received};

@@ -3,8 +3,9 @@
 //! demand mode only as far as a peer may ask for it.
 //!
 //! `(packet | timer, now) -> packet, change`: no socket, no clock, no allocation. BFD attests
-//! forwarding, so the caller sends only while every worker's heartbeat moves.
+//! forwarding, so [`live`], the thread around the machines, sends only while every worker's heartbeat moves.
 
+pub mod live;
 mod packet;
 mod session;
 #[cfg(test)]
@@ -15,7 +16,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-pub use packet::{Diagnostic, Malformed, Packet, State};
+pub use packet::{Diagnostic, Malformed, PACKET_LEN, Packet, State};
 pub use session::{Change, Received, Session};
 
 use crate::error::BfdSettingsError;
@@ -48,6 +49,15 @@ pub enum ControlPlane {
     Independent,
 }
 
+/// Who speaks first (RFC 5880 §6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    #[default]
+    Active,
+    /// Sends nothing before the peer does.
+    Passive,
+}
+
 /// Intervals in microseconds, as on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timers {
@@ -69,6 +79,7 @@ impl Timers {
 pub struct Settings {
     pub peer: IpAddr,
     pub hops: Hops,
+    pub role: Role,
     pub timers: Timers,
     /// Ours; random and unlike that of every other session here.
     pub discriminator: NonZeroU32,
@@ -111,4 +122,6 @@ pub enum Discard {
     DiscriminatorMissing,
     /// Authentication is not in use.
     Authenticated,
+    /// Arrived on another interface than the session's.
+    Interface,
 }

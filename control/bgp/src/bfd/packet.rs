@@ -24,6 +24,18 @@ pub enum State {
     Up = 3,
 }
 
+impl State {
+    /// Of the lowest two bits.
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            0 => State::AdminDown,
+            1 => State::Down,
+            2 => State::Init,
+            _ => State::Up,
+        }
+    }
+}
+
 /// Why the session last changed (RFC 5880 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Diagnostic {
@@ -41,7 +53,7 @@ pub enum Diagnostic {
 }
 
 impl Diagnostic {
-    const fn from_bits(bits: u8) -> Self {
+    pub(super) const fn from_bits(bits: u8) -> Self {
         match bits {
             0 => Diagnostic::None,
             1 => Diagnostic::DetectionTimeExpired,
@@ -134,7 +146,7 @@ impl Packet {
             Some(fault) => Err(fault),
             None => Ok(Packet {
                 diagnostic: Diagnostic::from_bits(bytes[0] & 0x1f),
-                state: state(flags),
+                state: State::from_bits(flags >> 6),
                 poll: flags & POLL != 0,
                 final_: flags & FINAL != 0,
                 control_plane_independent: flags & CONTROL_PLANE_INDEPENDENT != 0,
@@ -173,14 +185,5 @@ impl Packet {
             slot.copy_from_slice(&word.to_be_bytes());
         }
         bytes
-    }
-}
-
-const fn state(flags: u8) -> State {
-    match flags >> 6 {
-        0 => State::AdminDown,
-        1 => State::Down,
-        2 => State::Init,
-        _ => State::Up,
     }
 }

@@ -4,7 +4,7 @@
 //! (§6.8.3), and whatever changes the contents of our packet is sent without waiting (§6.8.7).
 
 use super::packet::{Diagnostic, Packet, State};
-use super::{Arrival, ControlPlane, Discard, Hops, Micros, Settings, Timers};
+use super::{Arrival, ControlPlane, Discard, Hops, Micros, Role, Settings, Timers};
 
 /// Until a session is up nobody sends faster than this (RFC 5880 §6.8.3).
 const SLOW: u32 = 1_000_000;
@@ -111,10 +111,12 @@ impl Session {
             .then(|| Micros(u64::from(self.remote.detect_mult) * u64::from(interval)))
     }
 
-    /// How often we send, before jitter (RFC 5880 §6.8.2); `None` while the peer wants no packets.
+    /// How often we send, before jitter (RFC 5880 §6.8.2); `None` while the peer wants no packets,
+    /// or is to speak first.
     pub fn transmit_interval(&self) -> Option<Micros> {
         let demanded = self.remote.demand && self.state == State::Up && self.remote.state == State::Up;
-        if self.remote.min_rx == 0 || (demanded && self.poll == Poll::Off) {
+        let waiting = self.settings.role == Role::Passive && self.remote.discriminator == 0;
+        if waiting || self.remote.min_rx == 0 || (demanded && self.poll == Poll::Off) {
             return None;
         }
         let ours = if self.state == State::Up {
@@ -207,6 +209,19 @@ impl Session {
             State::AdminDown => self.enter(State::Down, Diagnostic::None, false),
             State::Down | State::Init | State::Up => None,
         }
+    }
+
+    /// This node no longer forwards: the last packet to send, which says so where the peer was told
+    /// otherwise. Until forwarding is back, call neither [`Self::tick`] nor [`Self::receive`].
+    pub fn forwarding_lost(&mut self) -> (Option<Packet>, Option<Change>) {
+        let change = match self.state {
+            State::Init | State::Up => self.enter(State::Down, Diagnostic::ForwardingPlaneReset, false),
+            State::AdminDown | State::Down => None,
+        };
+        let last_word = change.map(|_| self.packet());
+        self.last_heard = None;
+        self.remote = Remote::UNKNOWN;
+        (last_word, change)
     }
 
     fn check(&self, packet: &Packet, arrival: Arrival) -> Result<(), Discard> {

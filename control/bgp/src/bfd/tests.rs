@@ -15,6 +15,7 @@ fn settings(n: u8, timers: Timers) -> Settings {
     Settings {
         peer: peer(3 - n),
         hops: Hops::Single,
+        role: Role::Active,
         timers,
         discriminator: NonZeroU32::new(100 + u32::from(n)).unwrap(),
         control_plane: ControlPlane::SharesFate,
@@ -168,6 +169,43 @@ fn a_shorter_interval_of_the_peer_counts_at_once() {
         .unwrap();
     assert!(session.tick(Micros(299_999), 0).0.is_none());
     assert!(session.tick(Micros(300_000), 0).0.is_some());
+}
+
+#[test]
+fn a_passive_session_speaks_when_spoken_to_and_falls_silent_with_the_peer() {
+    let mut session = Session::new(Settings {
+        role: Role::Passive,
+        ..settings(1, Timers::DEFAULT)
+    });
+    assert_eq!(
+        (session.deadline(), session.tick(Micros(9), 0)),
+        (None, (None, None))
+    );
+    session
+        .receive(&said(State::Down).encode(), FROM_PEER, Micros(10))
+        .unwrap();
+    assert_eq!(session.tick(Micros(10), 0).0.unwrap().state, State::Init);
+    let (packet, change) = session.tick(Micros(5_000_000), 0);
+    assert_eq!((packet, change.unwrap().to), (None, State::Down));
+}
+
+/// The peer is told once, whatever it was told before is undone, and nobody is remembered.
+#[test]
+fn lost_forwarding_is_told_to_whom_it_was_attested() {
+    let mut up = up(0);
+    let (last_word, change) = up.forwarding_lost();
+    let last_word = last_word.unwrap();
+    assert_eq!(
+        (
+            last_word.state,
+            last_word.diagnostic,
+            last_word.your_discriminator
+        ),
+        (State::Down, Diagnostic::ForwardingPlaneReset, 102)
+    );
+    assert_eq!((change.unwrap().to, up.detection_time()), (State::Down, None));
+    assert_eq!(up.forwarding_lost(), (None, None));
+    assert_eq!(session().forwarding_lost(), (None, None));
 }
 
 #[test]

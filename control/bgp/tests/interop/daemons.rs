@@ -23,6 +23,8 @@ pub enum Variant {
     Md5,
     /// An IPv6 session carrying IPv4 too (RFC 8950).
     V6,
+    /// With BFD at this many milliseconds, three times.
+    Bfd(u32),
 }
 
 pub const PASSWORD: &str = "s3cret";
@@ -59,7 +61,7 @@ impl Variant {
     const fn neighbor(self) -> &'static str {
         match self {
             Variant::V6 => OURS_V6,
-            Variant::Plain | Variant::Gtsm | Variant::Md5 => OURS,
+            Variant::Plain | Variant::Gtsm | Variant::Md5 | Variant::Bfd(_) => OURS,
         }
     }
 
@@ -97,9 +99,10 @@ impl<'a> Router<'a> {
         let commands = match self.kind {
             Kind::Frr => {
                 std::fs::write(file("zebra.conf"), "").expect("a configuration");
+                std::fs::write(file("bfdd.conf"), self.bfdd()).expect("a configuration");
                 super::rig::run(&format!("chown -R frr {}", file("")));
                 let common = format!("-u frr -g frr -z {} --vty_socket {}", file("zserv"), file(""));
-                vec![
+                let mut daemons = vec![
                     format!(
                         "/usr/lib/frr/zebra {common} -f {} -i {}",
                         file("zebra.conf"),
@@ -111,7 +114,16 @@ impl<'a> Router<'a> {
                         file("conf"),
                         file("bgpd.pid")
                     ),
-                ]
+                ];
+                if matches!(self.variant, Variant::Bfd(_)) {
+                    daemons.push(format!(
+                        "/usr/lib/frr/bfdd {common} -f {} -i {} --bfdctl {}",
+                        file("bfdd.conf"),
+                        file("bfdd.pid"),
+                        file("bfdd.sock")
+                    ));
+                }
+                daemons
             }
             Kind::Bird => vec![format!(
                 "bird -f -c {} -s {} -P {}",
@@ -129,7 +141,13 @@ impl<'a> Router<'a> {
                 vec![format!("{} -d -f {}", self.kind.program(), file("conf"))]
             }
         };
-        self.processes = commands.iter().map(|command| self.rig.daemon(command)).collect();
+        // A router's own BFD runs apart from what keeps it busy; it is ours that the stress is for.
+        let precedence = match self.variant {
+            Variant::Bfd(_) => "chrt -f 10 ",
+            Variant::Plain | Variant::Gtsm | Variant::Md5 | Variant::V6 => "",
+        };
+        let start = |command: &String| self.rig.daemon(&format!("{precedence}{command}"));
+        self.processes = commands.iter().map(start).collect();
     }
 
     fn frr(&self) -> String {
@@ -148,14 +166,53 @@ impl<'a> Router<'a> {
         )
     }
 
+    fn bfdd(&self) -> String {
+        let Variant::Bfd(millis) = self.variant else {
+            return String::new();
+        };
+        let timers = format!(
+            "  detect-multiplier 3\n  receive-interval {millis}\n  transmit-interval {millis}\n  no shutdown\n"
+        );
+        format!(
+            "bfd\n peer {OURS} interface mgl0\n{timers} exit\n peer {OURS_V6} local-address fd99::2 interface mgl0\n{timers} exit\nexit\n"
+        )
+    }
+
+    fn bird_bfd(&self) -> String {
+        let Variant::Bfd(millis) = self.variant else {
+            return String::new();
+        };
+        format!(
+            "protocol bfd {{\n interface \"mgl0\" {{ interval {millis} ms; multiplier 3; }};\n \
+             neighbor {OURS} dev \"mgl0\" local 10.99.0.2;\n neighbor {OURS_V6} dev \"mgl0\" local fd99::2;\n}}\n"
+        )
+    }
+
+    /// How many BFD sessions the router holds up.
+    pub fn bfd_up(&self) -> (usize, String) {
+        let file = |name: &str| self.rig.file(name);
+        let shown = self.rig.in_router(&match self.kind {
+            Kind::Bird => format!("birdc -r -s {} show bfd sessions", file("socket")),
+            Kind::Frr | Kind::Gobgp | Kind::Openbgpd => {
+                format!("vtysh --vty_socket {} -c 'show bfd peers'", file(""))
+            }
+        });
+        let up = shown
+            .lines()
+            .filter(|line| line.contains("Status: up") || line.contains(" Up "))
+            .count();
+        (up, shown)
+    }
+
     fn bird(&self) -> String {
         let v = self.variant;
         let local = if v == Variant::V6 { "fd99::2" } else { "10.99.0.2" };
         format!(
             "router id 10.99.0.2;\nprotocol device {{}}\nprotocol direct {{ ipv4; ipv6; }}\n\
-             protocol bgp maglane {{\n local {local} as 65001;\n neighbor {} as 64512;\n\
+             {}protocol bgp maglane {{\n local {local} as 65001;\n neighbor {} as 64512;\n\
              connect delay time 1;\n connect retry time 2;\n error wait time 1, 2;\n{}{}\
              ipv4 {{ import all; export none;{} }};\n ipv6 {{ import all; export none; }};\n}}\n",
+            self.bird_bfd(),
             v.neighbor(),
             v.only(Variant::Gtsm, " ttl security on;\n"),
             v.only(Variant::Md5, &format!(" password \"{PASSWORD}\";\n")),

@@ -2,8 +2,12 @@
 //! `cargo test -p maglane-bgp --test interop -- --nocapture --test-threads=1`. A daemon that is not
 //! installed is skipped, and says so. Needs root.
 
+mod bfd;
 mod daemons;
 mod rig;
+#[path = "../support/side.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod side;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -43,7 +47,7 @@ fn link(variant: Variant) -> LinkSettings {
     };
     let mut link = LinkSettings::new(peer.parse().expect("an address"));
     match variant {
-        Variant::Plain | Variant::V6 => {}
+        Variant::Plain | Variant::V6 | Variant::Bfd(_) => {}
         Variant::Gtsm => link.distance = Distance::Gtsm { hops: 1 },
         Variant::Md5 => link.password = Some(Password::new(PASSWORD).expect("a short key")),
     }
@@ -349,6 +353,21 @@ fn matrix(kind: Kind) {
     matrix.case("collision", |rig| matrix.collision(rig));
     matrix.case("router restart", |rig| matrix.router_restart(rig));
     matrix.case("half-open", |rig| matrix.half_open(rig));
+}
+
+/// Kept apart from the matrices: they measure, and bring their own stress.
+#[test]
+fn bfd() {
+    for kind in [Kind::Frr, Kind::Bird] {
+        let matrix = Matrix { kind };
+        if !nix::unistd::geteuid().is_root() {
+            matrix.say("BFD", "skipped: needs root for namespaces");
+        } else if !Path::new(kind.program()).exists() {
+            matrix.say("BFD", &format!("skipped: {} is not installed", kind.program()));
+        } else {
+            matrix.bfd();
+        }
+    }
 }
 
 #[test]

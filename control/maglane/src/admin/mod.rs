@@ -63,7 +63,14 @@ async fn converse(stream: UnixStream, shared: Arc<Shared>, views: Views) {
 async fn answer(request: Request, shared: &Arc<Shared>, views: &Views) -> Response {
     let records = match &request {
         Request::Flows(_) => dump::collect(shared).await,
-        Request::Status | Request::Services | Request::Backends | Request::Errors => vec![],
+        Request::Status
+        | Request::Services
+        | Request::Backends
+        | Request::Errors
+        | Request::BgpPeers
+        | Request::BgpRoutes
+        | Request::Bfd
+        | Request::Drain(_) => vec![],
     };
     let Some(view) = views.get().await else {
         return Response::Failed("the control loop is ending; ask again in a second".to_owned());
@@ -79,6 +86,13 @@ async fn answer(request: Request, shared: &Arc<Shared>, views: &Views) -> Respon
         }
         Request::Flows(filter) => Response::Flows(admin::flows(&view.catalog, records, &filter)),
         Request::Errors => Response::Errors(admin::errors(&view.catalog)),
+        Request::BgpPeers => Response::BgpPeers(admin::peers(&shared.speaker.peers())),
+        Request::BgpRoutes => Response::BgpRoutes(admin::routes(&shared.speaker.peers())),
+        Request::Bfd => Response::Bfd(admin::bfd(&shared.speaker.peers())),
+        Request::Drain(draining) => {
+            shared.drain.send_replace(draining);
+            Response::Draining(draining)
+        }
     });
     made.await
         .unwrap_or_else(|error| Response::Failed(error.to_string()))

@@ -1,7 +1,10 @@
 //! The command line: one file a subcommand. Raw and optional here; [`crate::settings`] checks and completes.
 
 pub mod backends;
+pub mod bfd;
+pub mod bgp;
 pub mod client;
+pub mod drain;
 pub mod flows;
 pub mod migrate;
 pub mod plan;
@@ -43,6 +46,12 @@ pub enum Command {
     Backends(backends::BackendsArgs),
     /// Flows the workers remember.
     Flows(flows::FlowsArgs),
+    /// BGP sessions, and what they tell.
+    Bgp(bgp::BgpArgs),
+    /// BFD sessions with their timers.
+    Bfd(ClientArgs),
+    /// Take this node out of service: withdraw its routes and go on forwarding (--undo: back into service).
+    Drain(drain::DrainArgs),
     /// Turn the objects of another load balancer into ours.
     Migrate(migrate::MigrateArgs),
     /// What objects would do to Services, before they are applied; exits with 2 where clients would notice.

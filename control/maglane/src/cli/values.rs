@@ -239,6 +239,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time to wait, or none at all.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    match text {
+        "off" | "0" | "0s" => Ok(Duration::ZERO),
+        text => duration(text).map_err(|error| format!("{error}; or `off`")),
+    }
+}
+
 /// A power of two, for ring sizes.
 pub fn ring_size(text: &str) -> Result<u32, String> {
     let remedy = "write a power of two from 64 to 65536".to_owned();
@@ -345,6 +353,9 @@ mod tests {
     #[test]
     fn times_need_a_unit_and_rings_a_power_of_two() {
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(patience("5m"), duration("5m"));
+        assert_eq!(patience("off"), Ok(Duration::ZERO));
+        assert!(patience("5").unwrap_err().ends_with("or `off`"));
         assert!(duration("300").is_err() && duration("1ms").is_err() && duration("90days").is_err());
         assert_eq!(ring_size("2048"), Ok(2048));
         assert!(ring_size("1000").is_err() && ring_size("0").is_err() && ring_size("x").is_err());

@@ -41,6 +41,15 @@ pub fn raise_memlock_limit() -> Result<(), XskError> {
         })
 }
 
+/// Runs the calling thread before every ordinary one (SCHED_FIFO).
+pub(crate) fn set_fifo(priority: i32) -> io::Result<()> {
+    let wanted = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: reads `wanted`, which lives through the call; 0 is the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &wanted) }).map(drop)
+}
+
 /// The interface's index in this network namespace.
 pub(crate) fn interface_index(name: &str) -> Result<u32, XskError> {
     let unknown = |source| XskError::UnknownInterface {

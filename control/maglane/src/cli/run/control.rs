@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::DEFAULT_SOCKET;
-use crate::cli::values::LogFormat;
+use crate::cli::values::{self, LogFormat};
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Control")]
@@ -32,6 +33,17 @@ pub struct ControlArgs {
         default_value = "/run/maglane"
     )]
     pub lock_dir: PathBuf,
+
+    /// At SIGTERM, withdraw every route and go on forwarding until traffic is gone, for this long at most; off = stop
+    /// at once. A second signal ends the wait.
+    #[arg(
+        long,
+        env = "MAGLANE_DRAIN_TIMEOUT",
+        value_name = "TIME|off",
+        default_value = "5s",
+        value_parser = values::patience
+    )]
+    pub drain_timeout: Duration,
 }
 
 #[derive(Clone, Debug, Args)]
