@@ -192,3 +192,107 @@ fn every_list_and_text_is_bounded_and_no_format_is_unsigned() {
         }
     }
 }
+
+fn announce_fields<T: crate::convert::Announces + serde::de::DeserializeOwned>(
+    kind: &str,
+    spec: Value,
+) -> Vec<String> {
+    let object = json!({
+        "apiVersion": "maglane.io/v1alpha1", "kind": kind, "metadata": { "name": "a", "generation": 3 }, "spec": spec,
+    });
+    let read = serde_json::from_value::<T>(object).unwrap().spec();
+    assert_eq!(
+        read.value.is_none(),
+        !read.problems.is_empty(),
+        "{:?}",
+        read.problems
+    );
+    for problem in &read.problems {
+        assert!(
+            problem.remedy.contains("until then the last good state holds")
+                && !problem.remedy.starts_with("correct it;"),
+            "{problem}"
+        );
+    }
+    read.problems.into_iter().map(|problem| problem.field).collect()
+}
+
+#[test]
+fn each_bad_field_of_a_peer_is_one_problem_with_its_remedy() {
+    let good = json!({ "myASN": 1, "peerASN": 2, "peerAddress": "10.0.0.1" });
+    assert_eq!(announce_fields::<BgpPeer>("BgpPeer", good.clone()), [""; 0]);
+    for (change, wanted) in [
+        (json!({ "myASN": 0 }), "spec.myASN"),
+        (json!({ "peerASN": 4_294_967_296i64 }), "spec.peerASN"),
+        (json!({ "dynamicASN": "internal" }), "spec.dynamicASN"),
+        (json!({ "peerAddress": "router" }), "spec.peerAddress"),
+        (json!({ "peerAddress": "fe80::1" }), "spec.peerAddress"),
+        (json!({ "peerPort": 0 }), "spec.peerPort"),
+        (json!({ "holdTime": "2s" }), "spec.holdTime"),
+        (json!({ "holdTime": "soon" }), "spec.holdTime"),
+        (json!({ "connectTime": "0s" }), "spec.connectTime"),
+        (json!({ "routerID": "::1" }), "spec.routerID"),
+        (json!({ "password": "" }), "spec.password"),
+        (
+            json!({ "password": "a", "passwordSecret": { "name": "b" } }),
+            "spec.password",
+        ),
+        (
+            json!({ "enableGracefulRestart": true }),
+            "spec.enableGracefulRestart",
+        ),
+        (json!({ "ttlSecurityHops": 255 }), "spec.ttlSecurityHops"),
+        (
+            json!({ "ttlSecurityHops": 1, "ebgpMultiHop": true }),
+            "spec.ttlSecurityHops",
+        ),
+        (json!({ "vrf": "red", "interface": "eth0" }), "spec.vrf"),
+        (
+            json!({ "nextHops": { "linkLocal": "2001:db8::1" } }),
+            "spec.nextHops.linkLocal",
+        ),
+        (json!({ "drain": { "prepend": 11 } }), "spec.drain"),
+    ] {
+        let mut spec = good.clone();
+        spec.as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        assert_eq!(announce_fields::<BgpPeer>("BgpPeer", spec), [wanted], "{change}");
+    }
+    let none = json!({ "myASN": 1 });
+    assert_eq!(
+        announce_fields::<BgpPeer>("BgpPeer", none),
+        ["spec.peerASN", "spec.peerAddress"]
+    );
+}
+
+#[test]
+fn what_is_not_offered_or_contradicts_itself_is_refused() {
+    let advertisement = |spec| announce_fields::<BgpAdvertisement>("BgpAdvertisement", spec);
+    assert_eq!(advertisement(json!({})), [""; 0]);
+    let aggregate = json!({ "aggregationLength": 24, "serviceSelectors": [{}] });
+    assert_eq!(advertisement(aggregate), ["spec.aggregationLength"]);
+    assert_eq!(
+        advertisement(json!({ "communities": ["1:2", "named", "1:99999", "large:1:2"], "localPref": -1 })),
+        ["spec.communities[2]", "spec.communities[3]", "spec.localPref"]
+    );
+    let profile = |spec| announce_fields::<BfdProfile>("BfdProfile", spec);
+    assert_eq!(profile(json!({})), [""; 0]);
+    assert_eq!(
+        profile(json!({ "echoMode": true, "receiveInterval": 5, "detectMultiplier": 1 })),
+        ["spec.echoMode", "spec.receiveInterval", "spec.detectMultiplier"]
+    );
+    let communities = json!({ "communities": [
+        { "name": "a", "value": "1:2" }, { "name": "a", "value": "1:3" }, { "name": "b", "value": "x" },
+    ] });
+    assert_eq!(
+        announce_fields::<Community>("Community", communities),
+        ["spec.communities[1].name", "spec.communities[2].value"]
+    );
+    let l2 = |spec| announce_fields::<L2Advertisement>("L2Advertisement", spec);
+    assert_eq!(
+        l2(json!({ "interfaces": ["eth0"], "onApiLoss": "keep" })),
+        [""; 0]
+    );
+    assert_eq!(l2(json!({ "settle": -1 })), ["spec.settle"]);
+}

@@ -7,22 +7,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use maglane_shared::addr::Addr;
 use maglane_shared::table::Generation;
 
-use super::Controller;
+use super::problems::Complaints;
 use super::steering::Presence;
 use crate::announce::{
     BfdSession, BgpPlan, BgpSession, Candidate, Memory, Node, Reason, Situation, Standing, Verdict, decide,
 };
 use crate::catalog::AnnounceView;
 use crate::compile::Compiler;
-use crate::effect::Effect;
-use crate::event::{Event, Source};
-use crate::model::{ClusterId, NodeKey, NodeSpec, ObjectName, ServiceSpec};
+use crate::model::{ClusterId, NodeKey, NodeSpec, ObjectName};
 use crate::plan::{Plan, PlannedPort, Reach};
 use crate::problem::Problem;
 use crate::status::{Announced, Book, SessionWrite, StatusWrite, acceptance_body, session_write};
@@ -147,6 +144,35 @@ impl Announcer {
 
     pub fn problems(&self) -> Vec<Problem> {
         self.problems.clone()
+    }
+
+    /// May a router still send packets for it, though it is told of it no more?
+    pub fn is_leaving(&self, addr: &Addr) -> bool {
+        self.leaving.contains_key(addr)
+    }
+
+    pub fn is_withdrawing(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// What is to be said on the objects themselves.
+    pub fn acceptances(&mut self, store: &Store, complaints: &Complaints, leading: bool) -> Vec<StatusWrite> {
+        if !leading {
+            self.book.clear();
+            return vec![];
+        }
+        let mut writes = vec![];
+        let own = store
+            .announce()
+            .filter(|object| object.name.cluster == ClusterId::OWN);
+        for object in own {
+            let reference = object.object();
+            let is_about = |problem: &&Problem| problem.object.as_ref() == Some(&reference);
+            let found = self.problems.iter().filter(is_about);
+            let body = acceptance_body(object, found.chain(complaints.of_object(&reference)));
+            writes.extend(self.book.settle(reference.clone(), body, &object.observed));
+        }
+        writes
     }
 
     /// Has everything been withdrawn that was announced?
@@ -348,7 +374,7 @@ impl Announcer {
     }
 
     /// Services about which there is something new to say.
-    fn take_news(&mut self) -> Vec<ObjectName> {
+    pub fn take_news(&mut self) -> Vec<ObjectName> {
         std::mem::take(&mut self.to_say).into_iter().collect()
     }
 
@@ -382,105 +408,6 @@ impl Announcer {
             due.push(write);
         }
         due
-    }
-}
-
-/// May something be announced otherwise after this?
-pub(super) fn concerns(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::NodeApplied(_)
-            | Event::NodeDeleted(_)
-            | Event::PoolApplied(_)
-            | Event::PoolDeleted(_)
-            | Event::BgpSession(_)
-            | Event::BgpSessionEnded(_)
-            | Event::BfdSession(_)
-            | Event::Draining(_)
-            | Event::Leading(_)
-            | Event::SourceProblems { .. }
-    )
-}
-
-impl Controller {
-    /// Table first, then announce; withdraw first, then remove.
-    pub(super) fn announce(&mut self, now: Duration) -> Vec<Effect> {
-        if !self.all_synced() && !self.announcer.is_restored() {
-            // What is not known yet may forbid it.
-            return vec![];
-        }
-        let world = World {
-            store: &self.store,
-            plan: &self.plan,
-            steered: &self.steering.confirmed().vips,
-            running: self.running.iter().copied().min().unwrap_or_default(),
-            node: self.settings.plan.node.as_deref(),
-            local: self.routes.local(),
-        };
-        let plan = self.announcer.next(world, now);
-        for name in self.announcer.take_news() {
-            self.addresses.look_at(&name);
-        }
-        if plan.is_some() {
-            self.catalog = None;
-        }
-        let mut effects: Vec<Effect> = plan.map(Effect::AnnounceBgp).into_iter().collect();
-        let writes = self.acceptances();
-        if !writes.is_empty() {
-            effects.push(Effect::WriteStatus(writes));
-        }
-        effects
-    }
-
-    /// What is to be said on the objects themselves.
-    fn acceptances(&mut self) -> Vec<StatusWrite> {
-        if !self.addresses.is_leading() {
-            self.announcer.book.clear();
-            return vec![];
-        }
-        let mut writes = vec![];
-        let own = self
-            .store
-            .announce()
-            .filter(|object| object.name.cluster == ClusterId::OWN);
-        for object in own {
-            let reference = object.object();
-            let is_about = |problem: &&Problem| problem.object.as_ref() == Some(&reference);
-            let found = self.announcer.problems.iter().filter(is_about);
-            let body = acceptance_body(object, found.chain(self.complaints.of_object(&reference)));
-            writes.extend(
-                self.announcer
-                    .book
-                    .settle(reference.clone(), body, &object.observed),
-            );
-        }
-        writes
-    }
-
-    /// Ports that have left the plan, of addresses that routers may still send packets for.
-    pub(super) fn held_ports(&self) -> Vec<Arc<PlannedPort>> {
-        if self.announcer.leaving.is_empty() {
-            return vec![];
-        }
-        let whole = self.plan.ports.iter().filter(|port| port.reach == Reach::Address);
-        let planned: BTreeSet<Addr> = whole.map(|port| port.key.addr).collect();
-        let is_held = |addr: &Addr| self.announcer.leaving.contains_key(addr) && !planned.contains(addr);
-        let held = self.ports.iter().filter(|port| is_held(&port.key.addr));
-        held.cloned().collect()
-    }
-
-    /// Do selectors of Services see it otherwise now?
-    pub(super) fn relabels(&self, spec: &ServiceSpec) -> bool {
-        let labels = |spec: &ServiceSpec| spec.request.as_ref().map(|request| request.labels.clone());
-        let before = self.store.service(&spec.name).and_then(labels);
-        before != labels(spec)
-    }
-
-    pub(super) fn session_states(&mut self, now: Duration) -> Option<Effect> {
-        let node = self.settings.plan.node.as_deref();
-        let states = self.announcer.states(node, now);
-        let own = self.settings.sources.contains(&Source::Cluster(ClusterId::OWN));
-        (own && !states.is_empty()).then_some(Effect::WriteSessions(states))
     }
 }
 

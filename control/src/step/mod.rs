@@ -7,6 +7,7 @@
 
 mod addresses;
 mod announce;
+mod announcing;
 mod conflicts;
 mod floor;
 mod l2;
@@ -233,7 +234,7 @@ impl Controller {
 
     fn apply(&mut self, event: Event, now: Duration) {
         self.restored.look(&event);
-        if announce::concerns(&event) {
+        if announcing::concerns(&event) {
             self.moved = true;
             self.catalog = None;
         }
