@@ -101,7 +101,7 @@ async fn search(socket: UdpSocket, index: u32, tell: watch::Sender<Option<Ipv6Ad
     loop {
         tokio::select! {
             _ = beats.tick() => {
-                if beat < BURST && beat % 3 == 0 || beat % 10 == 0 {
+                if beat < BURST && beat.is_multiple_of(3) || beat.is_multiple_of(10) {
                     advertise(&socket, index);
                 }
                 beat += 1;

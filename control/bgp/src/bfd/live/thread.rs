@@ -159,7 +159,7 @@ pub struct Thread {
     news: Option<UnixDatagram>,
     pulse: Arc<Pulse>,
     listeners: [Option<UdpSocket>; Kind::COUNT],
-    slots: Vec<Box<Slot>>,
+    slots: Vec<Slot>,
     buffers: Buffers,
     epoch: Instant,
     chance: RandomState,
@@ -232,7 +232,7 @@ impl Thread {
                 self.news = Some(writer);
                 self.report();
             }
-            Order::Add(slot) => self.add(slot),
+            Order::Add(slot) => self.add(*slot),
             Order::Timers(id, timers) => self.change(id, |slot| slot.session.set_timers(timers)),
             Order::AdminDown(id) => self.change(id, |slot| slot.admin_down(now, forwarding)),
             Order::AdminUp(id) => self.change(id, Slot::admin_up),
@@ -247,7 +247,7 @@ impl Thread {
     }
 
     /// A session with a peer whose last session is still saying goodbye takes its place.
-    fn add(&mut self, slot: Box<Slot>) {
+    fn add(&mut self, slot: Slot) {
         self.slots
             .retain(|old| old.leaves.is_none() || old.target != slot.target);
         self.slots.push(slot);
@@ -331,7 +331,7 @@ impl Thread {
 }
 
 /// Gives a packet to its session: the one it names, else the one its sender is the peer of.
-fn hear(slots: &mut [Box<Slot>], pulse: &Pulse, kind: Kind, datagram: &Datagram<'_>, now: Micros) -> bool {
+fn hear(slots: &mut [Slot], pulse: &Pulse, kind: Kind, datagram: &Datagram<'_>, now: Micros) -> bool {
     let named = match Packet::decode(datagram.payload) {
         Ok(packet) => NonZeroU32::new(packet.your_discriminator),
         Err(_) => None,
