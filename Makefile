@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubernetes interop bench lint fuzz packages
+.PHONY: help demo demo-kubernetes test test-kubernetes interop bench lint fuzz packages
 
 # Where Cargo builds: CARGO_TARGET_DIR when set, target/ otherwise.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -15,6 +15,10 @@ help: ## This list
 demo: packages ## Clients, router, balancer and backends in namespaces, with real traffic (DEMO_SECONDS=8: short)
 	$(CARGO) build --release --locked -p maglane -p maglane-perf --bins
 	exec $(TARGET)/release/maglane-rig demo
+
+demo-kubernetes: packages ## The same with a kube-apiserver (where test-kubernetes looks for it) (TROUBLE_SECONDS=10)
+	$(CARGO) build --release --locked -p maglane -p maglane-perf --bins
+	exec $(TARGET)/release/maglane-rig demo-kubernetes
 
 test: ## Every check: lint, unit to model tests, loom, fuzz, end to end in namespaces, a short demo
 	@.ci/test

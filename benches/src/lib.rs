@@ -1,4 +1,5 @@
-//! Fixtures of the benches: a table, traffic for it, and two ways to carry that traffic.
+//! Fixtures of the benches: a table, traffic for it, and two ways to carry that traffic; a cluster and its
+//! controller ([`cluster`]).
 //!
 //! ```text
 //!   scene: services, backends, forwarder ─┐
@@ -8,6 +9,7 @@
 //! Absolute figures move with the machine by half and more; only ratios within one run mean anything.
 //! `cargo bench -p maglane-benches --bench report` prints the goals of the project against what it measures.
 
+pub mod cluster;
 pub mod lane;
 pub mod limit;
 pub mod runs;

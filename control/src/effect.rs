@@ -8,6 +8,7 @@ use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
 use crate::announce::BgpPlan;
+use crate::health::{HealthAnswer, ProbeTarget};
 use crate::problem::Problem;
 use crate::status::{SessionWrite, StatusWrite, UserEvent};
 
@@ -23,6 +24,10 @@ pub enum Effect {
     AnnounceBgp(BgpPlan),
     /// Put these questions to the kernel ([`crate::netlink::Netlink::resolve`]).
     ResolveNeighbors(Vec<NeighborRef>),
+    /// Ask these health check node ports and nobody else, again and again; verdicts are [`crate::event::Event::NodeHealth`].
+    Probe(BTreeSet<ProbeTarget>),
+    /// Answer on these ports of this node and no others, by port.
+    AnswerHealth(BTreeMap<u16, HealthAnswer>),
     /// Write these to the own cluster, as long as this process may.
     WriteStatus(Vec<StatusWrite>),
     /// Write these of this node to the own cluster, creating or deleting them, whoever may write the rest.

@@ -8,9 +8,10 @@ use maglane_shared::table::Generation;
 use serde::{Deserialize, Serialize};
 
 use crate::announce::{BfdSession, BgpSession};
+use crate::health::{ProbeTarget, Verdict};
 use crate::model::{
-    AnnounceObject, ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef,
-    PoolSpec, ReservationSpec, ServiceSpec,
+    AnnounceObject, ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectKind,
+    ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 use crate::routes::{Link, Neighbor, Route};
@@ -24,6 +25,8 @@ pub enum Source {
     Cluster(ClusterId),
     /// Not a source of objects: what stands in the way of status writes.
     Status,
+    /// Likewise: health check node ports of this node that cannot be answered on.
+    HealthPorts,
 }
 
 impl fmt::Display for Source {
@@ -32,6 +35,7 @@ impl fmt::Display for Source {
             Source::Manifests => f.write_str("manifests"),
             Source::Kernel => f.write_str("kernel"),
             Source::Status => f.write_str("status"),
+            Source::HealthPorts => f.write_str("health-ports"),
             Source::Cluster(ClusterId::OWN) => f.write_str("kubernetes"),
             Source::Cluster(ClusterId(number)) => write!(f, "cluster-{number}"),
         }
@@ -57,6 +61,8 @@ pub enum Event {
     /// L2Advertisement.
     AnnounceApplied(Box<AnnounceObject>),
     AnnounceDeleted(ObjectRef),
+    ImportApplied(Box<ImportSpec>),
+    ImportDeleted(ObjectName),
     /// What a Service of a manifest was given, as remembered.
     Granted {
         service: ObjectName,
@@ -89,6 +95,11 @@ pub enum Event {
         #[serde(with = "port_index")]
         port: PortIndex,
         addr: Addr,
+    },
+    /// A node's health check node port ([`crate::effect::Effect::Probe`]) answers well, or no more.
+    NodeHealth {
+        target: ProbeTarget,
+        verdict: Verdict,
     },
     /// The generation that a worker runs. Told again when it has not changed: harmless.
     WorkerGeneration {
@@ -126,6 +137,7 @@ impl Event {
             ObjectKind::Namespace => Event::NamespaceDeleted(name),
             ObjectKind::AddressPool => Event::PoolDeleted(name),
             ObjectKind::AddressReservation => Event::ReservationDeleted(name),
+            ObjectKind::ServiceImport => Event::ImportDeleted(name),
             ObjectKind::BgpPeer
             | ObjectKind::BgpAdvertisement
             | ObjectKind::BfdProfile

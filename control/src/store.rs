@@ -7,8 +7,8 @@ use maglane_shared::addr::Addr;
 
 use crate::event::Event;
 use crate::model::{
-    AnnounceObject, ClusterId, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectName, ObjectRef, PoolSpec,
-    ReservationSpec, ServiceSpec,
+    AnnounceObject, ClusterId, EndpointSliceSpec, GlobalSpec, ImportSpec, NamespaceSpec, NodeSpec,
+    ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
 };
 
 /// A clone shares the objects.
@@ -21,6 +21,8 @@ pub struct Store {
     pools: BTreeMap<ObjectName, Arc<PoolSpec>>,
     reservations: BTreeMap<ObjectName, Arc<ReservationSpec>>,
     announce: BTreeMap<ObjectRef, Arc<AnnounceObject>>,
+    /// Of type ClusterSetIP; each has the name of its Service.
+    imports: BTreeSet<ObjectName>,
     /// What Services of manifests have been given.
     granted: BTreeMap<ObjectName, Vec<Addr>>,
     /// Slices by the Service they name, which need not exist.
@@ -61,10 +63,12 @@ impl Store {
     }
 
     #[must_use]
-    pub fn apply_slice(&mut self, spec: EndpointSliceSpec) -> Vec<ObjectName> {
+    pub fn apply_slice(&mut self, mut spec: EndpointSliceSpec) -> Vec<ObjectName> {
         if self.slices.get(&spec.name).is_some_and(|before| **before == spec) {
             return vec![];
         }
+        // A large cluster has a million, and a list that grew has room for more.
+        spec.endpoints.shrink_to_fit();
         let mut touched = self.delete_slice(&spec.name);
         let service = spec.service.clone();
         self.by_service
@@ -148,6 +152,27 @@ impl Store {
         self.count(|store| store.announce.remove(object).is_some())
     }
 
+    /// Returns the Services that must be planned anew. Likewise the next one.
+    #[must_use]
+    pub fn apply_import(&mut self, spec: ImportSpec) -> Vec<ObjectName> {
+        let news = self.imports.insert(spec.name.clone());
+        self.import(news, spec.name)
+    }
+
+    #[must_use]
+    pub fn delete_import(&mut self, name: &ObjectName) -> Vec<ObjectName> {
+        let news = self.imports.remove(name);
+        self.import(news, name.clone())
+    }
+
+    fn import(&mut self, news: bool, service: ObjectName) -> Vec<ObjectName> {
+        if !news {
+            return vec![];
+        }
+        self.revision += 1;
+        self.homes(service)
+    }
+
     /// A Service of a manifest has these addresses now.
     #[must_use]
     pub fn grant(&mut self, name: ObjectName, addresses: Vec<Addr>) -> Vec<ObjectName> {
@@ -213,12 +238,17 @@ impl Store {
             service: name.clone(),
             addresses: addresses.clone(),
         });
+        let imports = self
+            .imports
+            .iter()
+            .map(|name| Event::ImportApplied(Box::new(ImportSpec { name: name.clone() })));
         copies(&self.nodes)
             .map(Event::NodeApplied)
             .chain(copies(&self.namespaces).map(Event::NamespaceApplied))
             .chain(copies(&self.pools).map(Event::PoolApplied))
             .chain(copies(&self.reservations).map(Event::ReservationApplied))
             .chain(copies(&self.announce).map(Event::AnnounceApplied))
+            .chain(imports)
             .chain(copies(&self.services).map(Event::ServiceApplied))
             .chain(copies(&self.slices).map(Event::SliceApplied))
             .chain(granted)
@@ -232,11 +262,27 @@ impl Store {
             .collect()
     }
 
-    /// The Services of other clusters that share this one's name and say so, when it says so too.
+    /// How it shares endpoints with the Services of its name in other clusters, if it does.
+    pub fn global<'s>(&self, service: &'s ServiceSpec) -> Option<&'s GlobalSpec> {
+        static PLAIN: GlobalSpec = GlobalSpec {
+            failover_threshold: None,
+            weights: BTreeMap::new(),
+        };
+        let imported = || {
+            self.imports
+                .contains(&service.name)
+                .then(|| service.imported.get().unwrap_or(&PLAIN))
+        };
+        service.global.get().or_else(imported)
+    }
+
+    /// The Services of other clusters that share this one's name and say so, when it says so too. An import
+    /// speaks for them: whoever runs the cluster set makes one only of what they export.
     pub fn siblings(&self, service: &ServiceSpec) -> Vec<&ServiceSpec> {
-        if service.global.get().is_none() || service.name.cluster.is_remote() {
+        if service.name.cluster.is_remote() || self.global(service).is_none() {
             return vec![];
         }
+        let imported = self.imports.contains(&service.name);
         let last = ObjectName {
             cluster: ClusterId(u8::MAX),
             ..service.name.clone()
@@ -244,7 +290,7 @@ impl Store {
         self.services
             .range(&service.name..=&last)
             .map(|(_, spec)| &**spec)
-            .filter(|spec| spec.name.cluster.is_remote() && spec.global.get().is_some())
+            .filter(|spec| spec.name.cluster.is_remote() && (imported || spec.global.get().is_some()))
             .collect()
     }
 

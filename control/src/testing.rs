@@ -6,8 +6,8 @@ use maglane_shared::addr::{Addr, MacAddr, Protocol};
 use maglane_shared::service::ForwardingMode;
 
 use crate::model::{
-    EndpointSliceSpec, EndpointSpec, ObjectName, PortProtocol, PortSpec, Readiness, ServiceKind, ServiceSpec,
-    Setting, SlicePort, TrafficPolicy, Uid,
+    AnnounceObject, EndpointSliceSpec, EndpointSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef,
+    PortProtocol, PortSpec, Readiness, ServiceKind, ServiceSpec, Setting, SlicePort, TrafficPolicy, Uid,
 };
 use crate::routes::{Link, Neighbor, NeighborState, Route, RouteHop, Table, Way};
 
@@ -47,6 +47,7 @@ pub fn service(service: &str, vips: &str) -> ServiceBuilder {
         mss: Setting::Unset,
         mtu: Setting::Unset,
         global: Setting::Unset,
+        imported: Setting::Unset,
         request: None,
         observed: None,
         problems: vec![],
@@ -125,6 +126,70 @@ pub fn slice_port(name: &str, proto: &str, port: u16) -> SlicePort {
         name: name.into(),
         protocol: protocol(proto),
         port: Some(port),
+    }
+}
+
+/// From YAML, as a manifest has it.
+fn announced<T: crate::convert::Announces + serde::de::DeserializeOwned>(
+    kind: ObjectKind,
+    name: &str,
+    spec: serde_json::Value,
+) -> AnnounceObject {
+    let object = ObjectRef {
+        kind,
+        name: ObjectName::new("", name),
+    };
+    let (version, metadata) = ("maglane.io/v1alpha1", serde_json::json!({ "name": name }));
+    let value = serde_json::json!({
+        "apiVersion": version, "kind": kind.to_string(), "metadata": metadata, "spec": spec,
+    });
+    let origin = crate::convert::Origin {
+        object: &object,
+        place: "",
+    };
+    match crate::convert::announce::<T>(serde_json::from_value(value).unwrap(), origin) {
+        Ok(crate::convert::Converted::Object(object)) => *object,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An external peer of AS 64513; we are AS 64512. `more` adds to its spec.
+pub fn bgp_peer(name: &str, address: &str, more: serde_json::Value) -> AnnounceObject {
+    let mut spec = serde_json::json!({ "myASN": 64512, "peerASN": 64513, "peerAddress": address });
+    add(&mut spec, more);
+    announced::<crate::crd::BgpPeer>(ObjectKind::BgpPeer, name, spec)
+}
+
+pub fn bgp_advertisement(name: &str, spec: serde_json::Value) -> AnnounceObject {
+    announced::<crate::crd::BgpAdvertisement>(ObjectKind::BgpAdvertisement, name, spec)
+}
+
+pub fn bfd_profile(name: &str, spec: serde_json::Value) -> AnnounceObject {
+    announced::<crate::crd::BfdProfile>(ObjectKind::BfdProfile, name, spec)
+}
+
+pub fn community(name: &str, value: &str) -> AnnounceObject {
+    let spec = serde_json::json!({ "communities": [{ "name": name, "value": value }] });
+    announced::<crate::crd::Community>(ObjectKind::Community, name, spec)
+}
+
+fn add(spec: &mut serde_json::Value, more: serde_json::Value) {
+    if let (serde_json::Value::Object(spec), serde_json::Value::Object(more)) = (spec, more) {
+        spec.extend(more);
+    }
+}
+
+/// Labels as `a=b,c=d`.
+pub fn node(name: &str, labels: &str) -> NodeSpec {
+    let pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
+    NodeSpec {
+        name: ObjectName::new("", name),
+        addresses: vec![addr("10.0.0.254")],
+        zone: None,
+        pod_ranges: vec![],
+        usable: true,
+        labels: pairs.map(|(key, value)| (key.into(), value.into())).collect(),
+        network_unavailable: false,
     }
 }
 

@@ -123,8 +123,14 @@ impl World {
                         self.local = plan.local.into_iter().collect();
                     }
                     Effect::ResolveNeighbors(neighbors) => self.netlink.resolve(&neighbors),
-                    Effect::Publish(_) | Effect::Report { .. } | Effect::WriteStatus(_) | Effect::Tell(_) => {
-                    }
+                    Effect::Publish(_)
+                    | Effect::Report { .. }
+                    | Effect::WriteStatus(_)
+                    | Effect::Tell(_)
+                    | Effect::Probe(_)
+                    | Effect::AnswerHealth(_)
+                    | Effect::AnnounceBgp(_)
+                    | Effect::WriteSessions(_) => {}
                 }
             }
             events = caused;

@@ -36,7 +36,7 @@ fn table(controller: &mut Controller) -> Vec<String> {
             backends.collect::<String>()
         )
     };
-    catalog.ports.iter().map(line).collect()
+    catalog.ports.iter().map(|port| line(port)).collect()
 }
 
 fn replay(events: &str) -> (String, usize) {

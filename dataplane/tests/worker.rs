@@ -264,7 +264,7 @@ fn a_million_table_swaps_lose_and_missend_nothing() {
         .collect();
     let at = |generation: u64| {
         let of = &tables[generation as usize % 2];
-        let (services, backends) = (Arc::clone(&of.services), Arc::clone(&of.backends));
+        let (services, backends) = (Arc::clone(&of.services), of.backends.clone());
         let (hash_key, routes) = (of.hash_key, Arc::clone(&of.routes));
         Arc::new(ForwardingTable {
             generation: Generation(generation),

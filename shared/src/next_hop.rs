@@ -93,6 +93,13 @@ impl PrefixTable {
         lengths[at].routes.insert(masked(network, bits), target);
     }
 
+    pub fn is_on_link(&self, addr: Addr) -> bool {
+        match self.lookup(addr) {
+            Some(RouteTarget::OnLink(_)) => true,
+            Some(RouteTarget::Group(_) | RouteTarget::Unusable) | None => false,
+        }
+    }
+
     pub fn lookup(&self, addr: Addr) -> Option<RouteTarget> {
         let lengths = match addr.family() {
             Family::V4 => &self.v4,

@@ -1,7 +1,9 @@
 //! The forwarding table: one immutable snapshot of everything a worker needs to decide about a packet.
 //!
 //! Its parts are shared between snapshots by `Arc`: a changed MAC replaces [`RouteTable`] only, a changed
-//! service only its own Maglev table. A published table never changes.
+//! service only its own Maglev table and the chunks with its backends. A published table never changes.
+
+mod backends;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use crate::maglev::MaglevTable;
 use crate::next_hop::{HopGroupId, RouteTable};
 use crate::policy::Policy;
 use crate::service::{BackendId, BackendState, ForwardingMode, ServiceId, VipKind};
+
+pub use backends::BackendTable;
 
 /// Number of a published table; grows by one with each publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
@@ -45,9 +49,9 @@ impl ServiceEntry {
     }
 }
 
-/// One backend, addressed by [`BackendId::slot`]. One cache line.
+/// One backend, addressed by [`BackendId::slot`]. Half a cache line, never astride two.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
+#[repr(align(32))]
 pub struct BackendEntry {
     pub addr: Addr,
     pub port: u16,
@@ -56,6 +60,8 @@ pub struct BackendEntry {
     pub epoch: u32,
     pub hops: HopGroupId,
 }
+
+const _: () = assert!(size_of::<BackendEntry>() == 32);
 
 impl BackendEntry {
     pub const VACANT: BackendEntry = BackendEntry {
@@ -118,6 +124,31 @@ impl ServiceTable {
             dnat_backends,
             ..self
         }
+    }
+
+    /// This table with other contents in some entries; their keys, kinds and ids are in it already.
+    pub fn replacing(&self, changed: impl IntoIterator<Item = ServiceEntry>) -> Self {
+        let mut entries = self.entries.clone();
+        for entry in changed {
+            let held = &mut entries[self.by_slot[entry.id.slot as usize] as usize];
+            debug_assert_eq!((held.id, held.key, held.kind), (entry.id, entry.key, entry.kind));
+            *held = entry;
+        }
+        ServiceTable {
+            entries,
+            index: self.index.clone(),
+            by_slot: self.by_slot.clone(),
+            addrs: self.addrs.clone(),
+            dnat_backends: self.dnat_backends.clone(),
+        }
+    }
+
+    /// The same VIP ports of the same kinds, and the same `dnat` backends, whatever else is in the entries?
+    pub fn takes_the_same(&self, other: &ServiceTable) -> bool {
+        fn keys(table: &ServiceTable) -> impl Iterator<Item = (VipKey, VipKind)> {
+            table.entries.iter().map(|entry| (entry.key, entry.kind))
+        }
+        keys(self).eq(keys(other)) && self.dnat_backends == other.dnat_backends
     }
 
     /// Does a packet from here come from a backend whose router is this node?
@@ -188,8 +219,7 @@ pub struct ForwardingTable {
     pub generation: Generation,
     pub hash_key: HashKey,
     pub services: Arc<ServiceTable>,
-    /// By [`BackendId::slot`].
-    pub backends: Arc<[BackendEntry]>,
+    pub backends: BackendTable,
     pub routes: Arc<RouteTable>,
 }
 
@@ -199,7 +229,7 @@ impl Default for ForwardingTable {
             generation: Generation(0),
             hash_key: HashKey::default(),
             services: Arc::default(),
-            backends: Arc::new([]),
+            backends: BackendTable::default(),
             routes: Arc::default(),
         }
     }
@@ -210,7 +240,7 @@ impl ForwardingTable {
     #[inline]
     pub fn backend(&self, id: BackendId) -> Option<&BackendEntry> {
         self.backends
-            .get(id.slot as usize)
+            .get(id.slot)
             .filter(|b| b.epoch == id.epoch && b.epoch != 0)
     }
 
@@ -251,7 +281,7 @@ impl ForwardingTable {
                 return Err(TableError::DanglingHops { vip, id });
             }
         }
-        for &row in entry.maglev.rows() {
+        for row in entry.maglev.rows() {
             let id = *entry
                 .backends
                 .get(usize::from(row))

@@ -14,7 +14,9 @@ use maglane_control::compile::CompileSettings;
 use maglane_control::effect::{Effect, PortSpan};
 use maglane_control::error::ControlError;
 use maglane_control::event::{Event, Source};
+use maglane_control::health::{Prober, Timing};
 use maglane_control::manifest::ManifestSource;
+use maglane_control::metrics::Pending;
 use maglane_control::model::ClusterId;
 use maglane_control::netlink::Netlink;
 use maglane_control::plan::PlanSettings;
@@ -24,9 +26,10 @@ use maglane_shared::addr::Addr;
 use maglane_shared::table::Generation;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
-use crate::effects::{self, Books};
+use crate::effects::{self, Books, Followup};
+use crate::health_ports::HealthPorts;
 use crate::kubernetes::Kubernetes;
 use crate::run::{Kept, Shared};
 use crate::settings::KubernetesSettings;
@@ -36,8 +39,10 @@ use crate::{admin, http};
 
 /// How often workers' facts are collected; bounds how late steering follows a table.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Looks between two [`Event::Tick`]s and two checks of the programs: a quarter of a second.
-const LOOKS_A_TICK: u32 = 50;
+/// The same while a worker does not run the newest table.
+const LOOK_CLOSELY: Duration = Duration::from_millis(1);
+/// Time between two [`Event::Tick`]s and two checks of the programs.
+const TICK_EVERY: Duration = Duration::from_millis(250);
 /// Questions that wait for the loop before their askers do.
 const QUESTIONS: usize = 16;
 
@@ -46,11 +51,15 @@ struct Loop {
     controller: Controller,
     netlink: Netlink,
     kubernetes: Kubernetes,
+    prober: Prober,
+    health_ports: HealthPorts,
     books: Books,
     /// By worker, as last told to the controller.
     seen: Vec<Generation>,
     synced: BTreeSet<Source>,
-    looks: u32,
+    /// Since start.
+    ticked: Duration,
+    pending: Pending,
     /// As last told to the controller.
     draining: bool,
     recorder: Option<Recorder<File>>,
@@ -81,23 +90,32 @@ async fn drive(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Resul
     heard.speaker.retell();
     let mut control = Loop::open(shared, kubernetes)?;
     control.restore();
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
     loop {
         control.shared.health.control_beat();
+        let pause = if control.pending.is_empty() {
+            LOOK_EVERY
+        } else {
+            LOOK_CLOSELY
+        };
         tokio::select! {
             _ = stopped.changed() => break,
             // Nothing can be done with them before the kernel's routes are known.
             events = told(&mut manifests), if control.synced.contains(&Source::Kernel) => control.step(events),
             events = control.kubernetes.next(), if control.synced.contains(&Source::Kernel) => control.step(events),
             events = control.netlink.next() => control.kernel(events)?,
+            events = control.prober.next() => control.step(events),
+            events = control.health_ports.next() => control.step(events),
             events = heard.speaker.next() => control.step(events),
             Ok(()) = drain.changed() => {
                 let draining = *drain.borrow_and_update();
                 control.drain(draining);
             }
             Some(question) = asked.recv() => control.answer(question),
-            _ = look.tick() => control.look(),
+            () = sleep_until(looked + pause) => {
+                looked = Instant::now();
+                control.look();
+            }
         }
     }
     if let Some(state) = control.state.take() {
@@ -143,10 +161,13 @@ impl Loop {
             controller: Controller::new(settings, resume),
             netlink: Netlink::open()?,
             kubernetes,
+            prober: Prober::new(Timing::default()),
+            health_ports: HealthPorts::new(Arc::clone(&shared.health)),
             books: Books::new(&shared.engine, meter),
             seen: vec![Generation(0); shared.engine.watches.len()],
             synced: BTreeSet::new(),
-            looks: 0,
+            ticked: Duration::ZERO,
+            pending: Pending::default(),
             draining: false,
             shared,
         })
@@ -168,6 +189,7 @@ impl Loop {
 
     /// One step, and whatever follows from its effects.
     fn step(&mut self, mut events: Vec<Event>) {
+        let heard = self.shared.health.uptime();
         for event in &events {
             if let Event::SourceSynced(source) = event {
                 self.synced.insert(*source);
@@ -181,17 +203,32 @@ impl Loop {
             }
             let engine = &self.shared.engine;
             let follow = effects::perform(effects, &mut self.controller, engine, &mut self.books);
-            self.netlink.resolve(&follow.neighbors);
-            if let Some(plan) = follow.announce {
-                self.shared.speaker.announce(plan);
-            }
-            self.kubernetes.write(follow.writes);
-            self.kubernetes.tell(follow.told);
-            events = follow.events;
+            follow
+                .published
+                .into_iter()
+                .for_each(|generation| self.pending.published(generation, heard));
+            events = self.follow(follow);
         }
         if self.controller.all_synced() {
             self.shared.health.synced(self.controller.table().generation);
         }
+    }
+
+    /// Hands on what others must do; what is left are events.
+    fn follow(&mut self, follow: Followup) -> Vec<Event> {
+        if let Some(plan) = follow.announce {
+            self.shared.speaker.announce(plan);
+        }
+        self.netlink.resolve(&follow.neighbors);
+        self.kubernetes.write(follow.writes);
+        self.kubernetes.tell(follow.told);
+        if let Some(targets) = follow.probes {
+            self.prober.want(&targets);
+        }
+        if let Some(answers) = follow.answers {
+            self.health_ports.want(answers);
+        }
+        follow.events
     }
 
     fn decide(&mut self, events: Vec<Event>) -> Vec<Effect> {
@@ -228,9 +265,11 @@ impl Loop {
 
     fn look(&mut self) {
         let mut events = effects::facts(&self.shared.engine, &mut self.seen);
-        self.looks += 1;
-        if self.looks == LOOKS_A_TICK {
-            self.looks = 0;
+        let now = self.shared.health.uptime();
+        self.pending
+            .look(self.seen.iter().copied().min().unwrap_or_default(), now);
+        if now.saturating_sub(self.ticked) >= TICK_EVERY {
+            self.ticked = now;
             events.push(Event::Tick);
             if let Some(state) = &mut self.state {
                 state.offer(self.controller.store());
@@ -263,6 +302,7 @@ impl Loop {
         let view = View {
             catalog: self.controller.catalog(),
             meter: Arc::clone(&self.books.meter),
+            updates: Arc::clone(&self.pending.times),
         };
         // Whoever asked may have gone.
         let _ = question.send(view);

@@ -1,11 +1,13 @@
 //! What the controller wants done, done: one match, in order. What comes of it goes back as events.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use maglane_control::announce::BgpPlan;
 use maglane_control::effect::{Effect, NeighborRef, SteerPlan};
 use maglane_control::event::Event;
+use maglane_control::health::{HealthAnswer, ProbeTarget};
 use maglane_control::metrics::Meter;
 use maglane_control::problem::{Problem, Severity};
 use maglane_control::status::{StatusWrite, UserEvent};
@@ -53,11 +55,16 @@ impl Books {
 pub struct Followup {
     /// What they caused.
     pub events: Vec<Event>,
+    /// The table that was handed to the workers.
+    pub published: Option<Generation>,
     pub neighbors: Vec<NeighborRef>,
     /// The newest says it all.
     pub announce: Option<BgpPlan>,
     pub writes: Vec<StatusWrite>,
     pub told: Vec<UserEvent>,
+    /// The newest wanted sets, where they have changed.
+    pub probes: Option<BTreeSet<ProbeTarget>>,
+    pub answers: Option<BTreeMap<u16, HealthAnswer>>,
 }
 
 /// Performs the effects of one step, but for what others must do.
@@ -74,6 +81,7 @@ pub fn perform(
                 let table = controller.table();
                 books.adopt(controller, &table);
                 engine.publish(&table);
+                follow.published = Some(generation);
                 let services = table.services.entries().len();
                 tracing::debug!(generation = generation.0, services, "published");
             }
@@ -84,6 +92,8 @@ pub fn perform(
             }
             Effect::WriteSessions(states) => tracing::debug!(count = states.len(), "states of BGP sessions"),
             Effect::ResolveNeighbors(wanted) => follow.neighbors.extend(wanted),
+            Effect::Probe(targets) => follow.probes = Some(targets),
+            Effect::AnswerHealth(answers) => follow.answers = Some(answers),
             Effect::WriteStatus(writes) => follow.writes.extend(writes),
             Effect::Tell(told) => follow.told.extend(told),
             Effect::Report { appeared, cleared } => {

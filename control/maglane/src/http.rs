@@ -46,16 +46,28 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, views: Views) -> 
 }
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>, views: Views) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let respond = move |request: Request<Incoming>| {
         let (shared, views) = (Arc::clone(&shared), views.clone());
         async move {
-            let response = match route(request.method(), request.uri().path()) {
+            match route(request.method(), request.uri().path()) {
                 Route::Metrics => metrics(shared, views).await,
                 Route::Health(ask) => verdict(&ask(&shared.health)),
                 Route::Refused(response) => response,
-            };
-            Ok::<_, Infallible>(response)
+            }
         }
+    };
+    converse(stream, respond).await;
+}
+
+/// Answers the requests of one connection.
+pub async fn converse<F, R>(stream: TcpStream, respond: F)
+where
+    F: Fn(Request<Incoming>) -> R,
+    R: Future<Output = Response<Full<Bytes>>>,
+{
+    let service = service_fn(|request| {
+        let response = respond(request);
+        async move { Ok::<_, Infallible>(response.await) }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -64,7 +76,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, views: Views) {
         .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_WAIT, serving).await {
         Ok(Ok(())) | Err(_) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "metrics: a connection ended early"),
+        Ok(Err(error)) => tracing::debug!(%error, "http: a connection ended early"),
     }
 }
 
@@ -121,7 +133,7 @@ fn verdict(problems: &[String]) -> Response<Full<Bytes>> {
     }
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+pub fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response

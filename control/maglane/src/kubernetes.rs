@@ -61,7 +61,7 @@ impl Kubernetes {
                 format!("cluster {}", cluster.name),
             ));
         }
-        let lease = LeaseSettings::new(&settings.namespace, LEASE);
+        let lease = LeaseSettings::new(&settings.namespace, LEASE).lasting(settings.lease_duration);
         let election = Election::start(Arc::clone(&access), lease, identity(&settings.node_name))?;
         let own = Own {
             writer: Writer::new(Arc::clone(&access), election.holder()),

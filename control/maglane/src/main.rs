@@ -8,6 +8,7 @@ mod control_loop;
 mod effects;
 mod engine;
 mod health;
+mod health_ports;
 mod http;
 mod kubernetes;
 mod logging;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Bfd(args) => print(cli::bfd::text(&args)),
         Command::Drain(args) => print(cli::drain::text(&args)),
         Command::Migrate(args) => migrate(&args),
+        Command::Plan(args) => plan(&args),
         Command::Version(args) => print(Ok(cli::version::text(&args))),
     };
     outcome.unwrap_or_else(|error| {
@@ -55,6 +57,20 @@ fn migrate(args: &cli::migrate::MigrateArgs) -> anyhow::Result<ExitCode> {
         printed
     } else {
         ExitCode::FAILURE
+    })
+}
+
+/// What `maglane plan` exits with where clients would notice.
+const DESTRUCTIVE: u8 = 2;
+
+fn plan(args: &cli::plan::PlanArgs) -> anyhow::Result<ExitCode> {
+    let planned = cli::plan::plan(args)?;
+    eprint!("{}", planned.notes);
+    let printed = print(Ok(planned.text))?;
+    Ok(if planned.destructive {
+        ExitCode::from(DESTRUCTIVE)
+    } else {
+        printed
     })
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use maglane_control::catalog::Catalog;
-use maglane_control::metrics::{InterfaceFigures, Meter, Scrape, SocketFigures, WorkerFigures};
+use maglane_control::metrics::{InterfaceFigures, Meter, Scrape, SocketFigures, UpdateTimes, WorkerFigures};
 use maglane_xsk::{AttachMode, KernelStats, SteerCounters};
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +18,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct View {
     pub catalog: Arc<Catalog>,
     pub meter: Arc<Meter>,
+    pub updates: Arc<UpdateTimes>,
 }
 
 /// Asks the control loop for a [`View`].
@@ -42,6 +43,7 @@ pub fn scrape(shared: &Shared, view: View) -> Scrape {
     Scrape {
         catalog: view.catalog,
         meter: view.meter,
+        updates: view.updates,
         workers: workers(&shared.engine, &shared.settings.interfaces),
         interfaces: interfaces(&shared.engine),
         peers: shared.speaker.peers(),

@@ -156,3 +156,43 @@ fn version_has_a_stable_json_form() {
     assert_eq!(json["algorithm"], 1);
     assert!(stdout(&["version"]).starts_with("maglane 0."));
 }
+
+const POOL: &str = "apiVersion: maglane.io/v1alpha1\nkind: AddressPool\nmetadata: {name: main}\nspec: {addresses: [RANGE]}\n";
+
+const SERVICE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: default}\nspec: {type: \
+                       LoadBalancer, clusterIP: 10.96.0.1, ipFamilies: [IPv4], ports: [{port: 80}]}\nstatus: \
+                       {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}\n";
+
+#[test]
+fn plan_says_what_a_pool_would_do_and_exits_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("objects.yaml");
+    let plan = |text: &str, more: &[&str]| {
+        std::fs::write(&path, text).unwrap();
+        let args = ["plan", "--default-class", "-f", path.to_str().unwrap()];
+        maglane(&[&args, more].concat())
+    };
+    let fits = plan(&(POOL.replace("RANGE", "192.0.2.0/29") + SERVICE), &[]);
+    let text = String::from_utf8(fits.stdout.clone()).unwrap();
+    assert_eq!(fits.status.code(), Some(0), "{fits:?}");
+    assert!(
+        text.contains("default/web  keeps   192.0.2.1  192.0.2.1"),
+        "{text}"
+    );
+
+    let shrunk = plan(
+        &(POOL.replace("RANGE", "192.0.2.8/29") + SERVICE),
+        &["-o", "json"],
+    );
+    assert_eq!(shrunk.status.code(), Some(2), "{shrunk:?}");
+    let json: serde_json::Value = serde_json::from_slice(&shrunk.stdout).unwrap();
+    assert_eq!(json["services"][0]["refused"], true);
+
+    let broken = plan("kind: AddressPool", &[]);
+    assert_eq!(broken.status.code(), Some(1), "{broken:?}");
+    assert!(
+        String::from_utf8(broken.stderr)
+            .unwrap()
+            .contains("correct them first")
+    );
+}

@@ -9,11 +9,11 @@ use maglane_shared::service::{BackendId, BackendState, ServiceId};
 
 use super::{
     BackendRow, DEFAULT_FLOWS, DropRow, FlowFilter, FlowReport, FlowRow, InterfaceRow, ServiceRow, SourceRow,
-    StatusReport, WorkerRow,
+    StatusReport, UpdateRow, WorkerRow,
 };
 use crate::catalog::Catalog;
 use crate::compile::CompiledPort;
-use crate::metrics::{InterfaceFigures, Meter, WorkerFigures};
+use crate::metrics::{InterfaceFigures, Meter, UpdateTimes, WorkerFigures};
 use crate::plan::PlannedBackend;
 use crate::problem::Problem;
 
@@ -23,6 +23,7 @@ pub struct Status<'s> {
     pub catalog: &'s Catalog,
     pub workers: &'s [WorkerFigures],
     pub interfaces: &'s [InterfaceFigures],
+    pub updates: &'s UpdateTimes,
     pub version: &'s str,
     pub uptime: Duration,
 }
@@ -32,6 +33,7 @@ pub fn status(of: Status<'_>) -> StatusReport {
         catalog,
         workers,
         interfaces,
+        updates,
         version,
         uptime,
     } = of;
@@ -46,7 +48,12 @@ pub fn status(of: Status<'_>) -> StatusReport {
             .unwrap_or_default(),
         services: catalog.ports.len(),
         backends: catalog.backends().count(),
-        steered_vips: catalog.steered.len(),
+        steered_vips: catalog.steered.vips.len(),
+        table_updates: updates
+            .counts()
+            .into_iter()
+            .map(|(within_us, count)| UpdateRow { within_us, count })
+            .collect(),
         sources: catalog
             .sources
             .iter()
@@ -112,7 +119,7 @@ fn drops(workers: &[WorkerFigures]) -> Vec<DropRow> {
 }
 
 pub fn services(catalog: &Catalog, meter: &Meter, counters: &[Arc<Counters>]) -> Vec<ServiceRow> {
-    let row = |port: &CompiledPort| {
+    let row = |port: &Arc<CompiledPort>| {
         let totals = meter.service(port.entry.id, counters);
         let active = port
             .backends
@@ -125,10 +132,10 @@ pub fn services(catalog: &Catalog, meter: &Meter, counters: &[Arc<Counters>]) ->
             vip: port.planned.key,
             mode: port.planned.mode,
             hash_inputs: port.planned.hash_inputs,
-            steered: catalog.steered.contains(&port.planned.key.addr),
+            steered: catalog.steered.vips.contains(&port.planned.key.addr),
             active_backends: active,
             draining_backends: port.backends.len() - active,
-            table_rows: port.entry.maglev.rows().len(),
+            table_rows: port.entry.maglev.len(),
             packets: totals.packets,
             bytes: totals.bytes,
             new_flows: totals.new_flows,
@@ -148,10 +155,10 @@ pub fn backends(catalog: &Catalog, meter: &Meter, counters: &[Arc<Counters>]) ->
 
 fn backends_of(port: &CompiledPort, meter: &Meter, counters: &[Arc<Counters>]) -> Vec<BackendRow> {
     let mut rows_of = vec![0usize; port.backends.len()];
-    for &row in port.entry.maglev.rows() {
+    for row in port.entry.maglev.rows() {
         rows_of[usize::from(row)] += 1;
     }
-    let all = port.entry.maglev.rows().len().max(1);
+    let all = port.entry.maglev.len().max(1);
     let row = |((id, backend), rows): ((BackendId, &PlannedBackend), usize)| {
         let totals = meter.backend(id, counters);
         BackendRow {
@@ -177,8 +184,11 @@ pub fn flows(
     records: impl IntoIterator<Item = FlowRecord>,
     filter: &FlowFilter,
 ) -> FlowReport {
-    let ports: HashMap<ServiceId, &CompiledPort> =
-        catalog.ports.iter().map(|port| (port.entry.id, port)).collect();
+    let ports: HashMap<ServiceId, &CompiledPort> = catalog
+        .ports
+        .iter()
+        .map(|port| (port.entry.id, &**port))
+        .collect();
     let backends: HashMap<BackendId, &PlannedBackend> =
         catalog.backends().map(|(_, id, b)| (id, b)).collect();
     let limit = if filter.limit == 0 {

@@ -63,11 +63,21 @@ pub struct StatusReport {
     pub services: usize,
     pub backends: usize,
     pub steered_vips: usize,
+    /// How long news took to the last worker's table, since start.
+    pub table_updates: Vec<UpdateRow>,
     pub sources: Vec<SourceRow>,
     pub workers: Vec<WorkerRow>,
     pub interfaces: Vec<InterfaceRow>,
     pub drops: Vec<DropRow>,
     pub problems: Vec<Problem>,
+}
+
+/// Updates that took longer than the row before says, and at most this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateRow {
+    /// 2^64 - 1 for all that took longer.
+    pub within_us: u64,
+    pub count: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -139,6 +139,7 @@ fn status_sums_drops_with_the_most_frequent_first() {
         catalog: &catalog,
         workers: &workers,
         interfaces: &[],
+        updates: &Default::default(),
         version: "1.2.3",
         uptime: Duration::from_secs(2),
     };

@@ -78,19 +78,31 @@ pub struct Memory {
     pub(super) communities: BTreeMap<Box<str>, CommunityValue>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Decision {
     pub peers: BTreeMap<ObjectName, PeerPlan>,
     /// Addresses that any route is there for.
     pub announced: BTreeSet<Addr>,
     pub verdicts: BTreeMap<ObjectName, Verdict>,
+    /// Of Services that are not served: nothing can be about them, or it may yet.
+    pub at_least: Reason,
     pub problems: Vec<Problem>,
 }
 
 /// What is to be announced. The same situation gives the same decision.
 pub fn decide(situation: &Situation<'_>, memory: &mut Memory) -> Decision {
-    let mut decision = Decision::default();
-    let advertisements = Advertisements::new(situation, memory, &mut decision.problems);
+    let mut problems = vec![];
+    let advertisements = Advertisements::new(situation, memory, &mut problems);
+    let mut decision = Decision {
+        peers: BTreeMap::new(),
+        announced: BTreeSet::new(),
+        verdicts: BTreeMap::new(),
+        at_least: match advertisements.0.is_empty() {
+            true => Reason::NoMatchingAdvertisement,
+            false => Reason::Pending,
+        },
+        problems,
+    };
     decision.peers = peers::peers(situation, memory, &advertisements, &mut decision.problems);
     routes::fill(situation, &advertisements, &mut decision);
     decision.problems.sort_unstable();

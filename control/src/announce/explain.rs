@@ -93,7 +93,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(reason: Reason) -> Verdict {
+    pub fn of(reason: Reason) -> Verdict {
         Verdict {
             reason,
             peers: BTreeSet::new(),

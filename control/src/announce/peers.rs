@@ -37,14 +37,12 @@ pub(super) fn peers(
         if !advertisements.any_for(&object.name.name) {
             problems.push(untold(&reference));
         }
-        let (bfd, complaint) = match bfd(spec, &defined, memory) {
-            Ok(bfd) => bfd,
-            Err(problem) => {
-                problems.push(problem.about(reference));
-                continue;
-            }
-        };
+        let (bfd, complaint) = bfd(spec, &defined, memory);
         problems.extend(complaint.map(|problem| problem.about(reference.clone())));
+        if bfd.is_none() && spec.bfd_profile.is_some() {
+            // It would be told routes that nobody watches over.
+            continue;
+        }
         let plan = plan(spec, situation, bfd);
         match plan.session.check() {
             Ok(()) => drop(all.insert(object.name.clone(), plan)),
@@ -76,23 +74,22 @@ fn untold(object: &ObjectRef) -> Problem {
     .about(object.clone())
 }
 
-type Bfd = (Option<BfdPlan>, Option<Problem>);
-
-/// A peer whose profile was never known is not spoken with: it would be told routes that nobody watches over.
+/// `None` without a profile, or when the one it names was never known.
 fn bfd(
     spec: &BgpPeerSpec,
     defined: &BTreeMap<Box<str>, BfdProfileSpec>,
     memory: &Memory,
-) -> Result<Bfd, Problem> {
+) -> (Option<BfdPlan>, Option<Problem>) {
     let Some(name) = &spec.bfd_profile else {
-        return Ok((None, None));
+        return (None, None);
     };
     let missing = |then: &str| {
         let message = format!("there is no BfdProfile {name}; {then}");
         Problem::error(message, "create it, or remove the field").field("spec.bfdProfile")
     };
-    let profile = memory.profiles.get(name);
-    let profile = profile.ok_or_else(|| missing("the peer is not spoken with until there is"))?;
+    let Some(profile) = memory.profiles.get(name) else {
+        return (None, Some(missing("the peer is not spoken with until there is")));
+    };
     let complaint = (!defined.contains_key(name)).then(|| missing("its last state holds"));
     let plan = BfdPlan {
         timers: profile.timers,
@@ -110,7 +107,7 @@ fn bfd(
         bring: profile.bring,
         hold_up_ms: profile.hold_up_ms,
     };
-    Ok((Some(plan), complaint))
+    (Some(plan), complaint)
 }
 
 fn plan(spec: &BgpPeerSpec, situation: &Situation<'_>, bfd: Option<BfdPlan>) -> PeerPlan {

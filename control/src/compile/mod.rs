@@ -7,6 +7,7 @@
 
 mod services;
 mod slots;
+mod swap;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,9 @@ use maglane_shared::addr::VipKey;
 use maglane_shared::flow::HashKey;
 use maglane_shared::next_hop::RouteTable;
 use maglane_shared::service::{BackendId, ForwardingMode};
-use maglane_shared::table::{BackendEntry, ForwardingTable, Generation, ServiceEntry, ServiceTable};
+use maglane_shared::table::{
+    BackendEntry, BackendTable, ForwardingTable, Generation, ServiceEntry, ServiceTable,
+};
 
 use crate::plan::{PlannedBackend, PlannedPort};
 use crate::problem::Problem;
@@ -55,17 +58,27 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Compiler {
     settings: CompileSettings,
-    ports: BTreeMap<VipKey, CompiledPort>,
+    ports: BTreeMap<VipKey, Arc<CompiledPort>>,
+    /// What they were last compiled from, as it was given.
+    given: Vec<Arc<PlannedPort>>,
     service_slots: Slots,
     backend_slots: Slots,
-    /// By [`BackendId::slot`].
-    backends: Vec<BackendEntry>,
+    backends: BackendTable,
     tables: MaglevTables,
     table: Arc<ForwardingTable>,
     /// `ports` as others may hold it.
-    listing: Arc<[CompiledPort]>,
+    listing: Arc<[Arc<CompiledPort>]>,
     refused: Refused,
     work: Work,
+}
+
+/// What of the compiled ports is news.
+#[derive(Debug, PartialEq, Eq)]
+enum Changed {
+    Nothing,
+    /// What is in the entries of these; all keys, ids, kinds and modes are as they were.
+    Contents(Vec<VipKey>),
+    Ports,
 }
 
 /// What found no room.
@@ -73,6 +86,12 @@ pub struct Compiler {
 struct Refused {
     services: Vec<VipKey>,
     backends: usize,
+}
+
+impl Refused {
+    fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.backends == 0
+    }
 }
 
 impl Compiler {
@@ -83,9 +102,10 @@ impl Compiler {
         };
         Compiler {
             ports: BTreeMap::new(),
+            given: vec![],
             service_slots: Slots::new(settings.max_services),
             backend_slots: Slots::new(settings.max_backends),
-            backends: vec![],
+            backends: BackendTable::default(),
             tables: MaglevTables::new(settings.hash_key, settings.maglev_table_size),
             table: Arc::new(table),
             listing: Arc::new([]),
@@ -99,7 +119,7 @@ impl Compiler {
     pub fn resume(
         settings: CompileSettings,
         table: Arc<ForwardingTable>,
-        ports: &[CompiledPort],
+        ports: &[Arc<CompiledPort>],
     ) -> Compiler {
         let services: Vec<u32> = ports.iter().map(|port| port.entry.id.slot).collect();
         let ids = ports.iter().flat_map(|port| port.entry.backends.iter());
@@ -107,11 +127,11 @@ impl Compiler {
         Compiler {
             ports: ports
                 .iter()
-                .map(|port| (port.planned.key, port.clone()))
+                .map(|port| (port.planned.key, Arc::clone(port)))
                 .collect(),
             service_slots: Slots::resume(settings.max_services, &services),
             backend_slots: Slots::resume(settings.max_backends, &backends),
-            backends: table.backends.to_vec(),
+            backends: table.backends.clone(),
             table,
             listing: ports.into(),
             ..Compiler::new(settings)
@@ -127,26 +147,23 @@ impl Compiler {
     ) -> Arc<ForwardingTable> {
         self.work = Work::default();
         let changed = self.update_services(ports, routes, generation);
-        let mut moved = self.reroute(routes);
-        moved |= changed;
-        if changed {
+        self.reroute(routes);
+        let services = match &changed {
+            Changed::Nothing => Arc::clone(&self.table.services),
+            Changed::Contents(keys) => {
+                let entries = keys.iter().map(|key| self.ports[key].entry.clone());
+                Arc::new(self.table.services.replacing(entries))
+            }
+            Changed::Ports => Arc::new(self.service_table()),
+        };
+        if changed != Changed::Nothing {
             self.listing = self.ports.values().cloned().collect();
         }
-        let services = if changed {
-            Arc::new(self.service_table())
-        } else {
-            Arc::clone(&self.table.services)
-        };
-        let backends = if moved {
-            self.backends.as_slice().into()
-        } else {
-            Arc::clone(&self.table.backends)
-        };
         self.table = Arc::new(ForwardingTable {
             generation,
             hash_key: self.settings.hash_key,
             services,
-            backends,
+            backends: self.backends.clone(),
             routes: Arc::clone(routes),
         });
         debug_assert_eq!(self.table.check(), Ok(()));
@@ -159,7 +176,7 @@ impl Compiler {
     }
 
     /// Everything in it.
-    pub fn ports(&self) -> &Arc<[CompiledPort]> {
+    pub fn ports(&self) -> &Arc<[Arc<CompiledPort>]> {
         &self.listing
     }
 
@@ -195,19 +212,21 @@ impl Compiler {
         problems
     }
 
-    /// Leads every backend along new routes; says whether any group changed.
-    fn reroute(&mut self, routes: &Arc<RouteTable>) -> bool {
+    /// Leads every backend along new routes.
+    fn reroute(&mut self, routes: &RouteTable) {
         let old = &self.table.routes;
         if Arc::ptr_eq(&old.prefixes, &routes.prefixes) && Arc::ptr_eq(&old.neighbors, &routes.neighbors) {
-            return false;
+            return;
         }
-        let mut moved = false;
-        for backend in self.backends.iter_mut().filter(|backend| backend.epoch != 0) {
+        let led = |(slot, backend): (u32, &BackendEntry)| {
             let hops = routes.group_for(backend.addr).unwrap_or(NO_WAY);
-            moved |= backend.hops != hops;
-            backend.hops = hops;
+            let moves = backend.epoch != 0 && backend.hops != hops;
+            moves.then_some((slot, BackendEntry { hops, ..*backend }))
+        };
+        let moved: Vec<_> = (0..).zip(self.backends.iter()).filter_map(led).collect();
+        for (slot, backend) in moved {
+            self.backends.set(slot, backend);
         }
-        moved
     }
 
     fn service_table(&self) -> ServiceTable {
@@ -220,7 +239,7 @@ impl Compiler {
             .ports
             .values()
             .filter(|port| port.planned.mode == ForwardingMode::Dnat);
-        dnat.flat_map(CompiledPort::endpoints).collect()
+        dnat.flat_map(|port| port.endpoints()).collect()
     }
 }
 

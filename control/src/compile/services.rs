@@ -6,14 +6,13 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use maglane_shared::addr::{Addr, Protocol, VipKey};
-use maglane_shared::maglev::Member;
 use maglane_shared::next_hop::RouteTable;
 use maglane_shared::policy::{AffinityTimeout, IdleTimeout, Policy, Removal, SourceRanges};
 use maglane_shared::service::{BackendId, ServiceId, VipKind};
 use maglane_shared::table::{BackendEntry, Generation, ServiceEntry};
 
-use super::tables::Origin;
-use super::{CompiledPort, Compiler, NO_WAY, Refused};
+use super::tables::{Origin, identity};
+use super::{Changed, CompiledPort, Compiler, NO_WAY, Refused};
 use crate::model::OnRemoval;
 use crate::plan::{PlannedBackend, PlannedPort, Reach};
 
@@ -22,24 +21,36 @@ const MAX_MEMBERS: usize = u16::MAX as usize;
 
 /// Where and when ids are given out.
 #[derive(Clone, Copy)]
-struct Issue<'r> {
+pub(super) struct Issue<'r> {
     routes: &'r RouteTable,
     epoch: u32,
 }
 
 impl Compiler {
-    /// Says whether any entry changed.
     pub(super) fn update_services(
         &mut self,
         ports: &[Arc<PlannedPort>],
         routes: &RouteTable,
         generation: Generation,
-    ) -> bool {
+    ) -> Changed {
         // Below 2^32 publications this is the generation itself; 0 would mean vacant.
         let issue = Issue {
             routes,
             epoch: (generation.0 as u32).max(1),
         };
+        if let Some(swapped) = self.swapped(ports) {
+            return self.swap(ports, swapped, issue);
+        }
+        self.given = ports.to_vec();
+        if self.update_all(ports, issue) {
+            Changed::Ports
+        } else {
+            Changed::Nothing
+        }
+    }
+
+    /// Says whether any entry changed.
+    fn update_all(&mut self, ports: &[Arc<PlannedPort>], issue: Issue<'_>) -> bool {
         let planned: BTreeMap<VipKey, &Arc<PlannedPort>> =
             ports.iter().map(|port| (port.key, port)).collect();
         let mut changed = self.remove_gone(&planned);
@@ -79,7 +90,7 @@ impl Compiler {
         changed
     }
 
-    fn is_other(&self, port: &Arc<PlannedPort>) -> bool {
+    pub(super) fn is_other(&self, port: &Arc<PlannedPort>) -> bool {
         let held = &self.ports[&port.key].planned;
         !Arc::ptr_eq(held, port) && held != port
     }
@@ -100,7 +111,7 @@ impl Compiler {
             if !stays {
                 service_slots.give_back(held.entry.id.slot);
                 for id in held.entry.backends.iter() {
-                    backends[id.slot as usize] = BackendEntry::VACANT;
+                    backends.set(id.slot, BackendEntry::VACANT);
                     backend_slots.give_back(id.slot);
                 }
             }
@@ -110,24 +121,24 @@ impl Compiler {
     }
 
     /// Gives back the slots of the backends that a port loses.
-    fn release_backends(&mut self, port: &PlannedPort) {
+    pub(super) fn release_backends(&mut self, port: &PlannedPort) {
         let Some(held) = self.ports.get(&port.key) else {
             return;
         };
         for (id, backend) in held.members() {
             if !port.backends.iter().any(|b| same(b, backend)) {
-                self.backends[id.slot as usize] = BackendEntry::VACANT;
+                self.backends.set(id.slot, BackendEntry::VACANT);
                 self.backend_slots.give_back(id.slot);
             }
         }
     }
 
     /// Makes the entry of a port.
-    fn put(&mut self, port: &Arc<PlannedPort>, id: ServiceId, issue: Issue<'_>) {
+    pub(super) fn put(&mut self, port: &Arc<PlannedPort>, id: ServiceId, issue: Issue<'_>) {
         let members = self.admit(port, issue);
         let ids: Vec<BackendId> = members.iter().map(|(id, _)| *id).collect();
         let backends: Arc<[PlannedBackend]> = members.into_iter().map(|(_, backend)| backend).collect();
-        let (maglev, origin) = self.tables.get(backends.iter().map(member).collect());
+        let (maglev, origin) = self.tables.get(&backends);
         self.work.entries += 1;
         self.work.maglev_tables += usize::from(origin == Origin::Built);
         let entry = ServiceEntry {
@@ -143,14 +154,12 @@ impl Compiler {
             backends: ids.into(),
             policy: policy(port).shared(),
         };
-        self.ports.insert(
-            port.key,
-            CompiledPort {
-                planned: Arc::clone(port),
-                entry,
-                backends,
-            },
-        );
+        let compiled = CompiledPort {
+            planned: Arc::clone(port),
+            entry,
+            backends,
+        };
+        self.ports.insert(port.key, Arc::new(compiled));
     }
 
     /// Ids for the backends of a port, kept where it has them, in the order of their identities.
@@ -188,35 +197,20 @@ impl Compiler {
     }
 
     fn enter(&mut self, id: BackendId, backend: &PlannedBackend, routes: &RouteTable) {
-        let slot = id.slot as usize;
-        if self.backends.len() <= slot {
-            self.backends.resize(slot + 1, BackendEntry::VACANT);
-        }
-        self.backends[slot] = BackendEntry {
+        let entry = BackendEntry {
             addr: backend.addr,
             port: backend.port,
             state: backend.state(),
             epoch: id.epoch,
             hops: routes.group_for(backend.addr).unwrap_or(NO_WAY),
         };
+        self.backends.set(id.slot, entry);
     }
 }
 
 /// Is it the same backend, whatever its weight?
 fn same(a: &PlannedBackend, b: &PlannedBackend) -> bool {
     (a.addr, a.port, a.uid) == (b.addr, b.port, b.uid)
-}
-
-/// The same on every node, and for every port.
-fn identity(backend: &PlannedBackend) -> Box<str> {
-    backend.addr.to_string().into()
-}
-
-fn member(backend: &PlannedBackend) -> Member {
-    Member {
-        identity: identity(backend),
-        weight: backend.weight,
-    }
 }
 
 fn policy(port: &PlannedPort) -> Policy {

@@ -6,14 +6,19 @@ use std::sync::{Arc, Weak};
 use maglane_shared::flow::HashKey;
 use maglane_shared::maglev::{MaglevTable, Member};
 
+use crate::plan::PlannedBackend;
+
 #[derive(Debug)]
 pub(super) struct MaglevTables {
     key: HashKey,
     size: Option<u32>,
-    by_members: HashMap<Box<[Member]>, Weak<MaglevTable>>,
+    by_members: HashMap<Packed, Weak<MaglevTable>>,
     /// Prune when this many are listed.
     prune_at: usize,
 }
+
+/// Addresses and weights, one after the other: a million of them are remembered.
+type Packed = Box<[u8]>;
 
 /// Whether a table had to be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +37,16 @@ impl MaglevTables {
         }
     }
 
-    /// The table of `members`, sorted by identity.
-    pub fn get(&mut self, members: Vec<Member>) -> (Arc<MaglevTable>, Origin) {
-        if let Some(table) = self.by_members.get(members.as_slice()).and_then(Weak::upgrade) {
+    /// The table of `backends`, sorted by identity.
+    pub fn get(&mut self, backends: &[PlannedBackend]) -> (Arc<MaglevTable>, Origin) {
+        let packed = pack(backends);
+        if let Some(table) = self.by_members.get(&packed).and_then(Weak::upgrade) {
             return (table, Origin::Shared);
         }
+        let members: Vec<Member> = backends.iter().map(member).collect();
         let size = self.size.unwrap_or_else(|| MaglevTable::size_for(members.len()));
         let table = Arc::new(MaglevTable::build(&members, size, &self.key));
-        self.by_members.insert(members.into(), Arc::downgrade(&table));
+        self.by_members.insert(packed, Arc::downgrade(&table));
         self.prune();
         (table, Origin::Built)
     }
@@ -51,4 +58,25 @@ impl MaglevTables {
             self.prune_at = (self.by_members.len() * 2).max(64);
         }
     }
+}
+
+/// The same on every node, and for every port.
+pub(super) fn identity(backend: &PlannedBackend) -> Box<str> {
+    backend.addr.to_string().into()
+}
+
+fn member(backend: &PlannedBackend) -> Member {
+    Member {
+        identity: identity(backend),
+        weight: backend.weight,
+    }
+}
+
+fn pack(backends: &[PlannedBackend]) -> Packed {
+    let mut packed = Vec::with_capacity(backends.len() * (size_of::<u128>() + size_of::<u16>()));
+    for backend in backends {
+        packed.extend(backend.addr.bits().to_ne_bytes());
+        packed.extend(backend.weight.to_ne_bytes());
+    }
+    packed.into()
 }

@@ -133,26 +133,10 @@ impl Annotations<'_> {
             "false" => Ok(false),
             _ => Err("is not known; use true or false".to_owned()),
         });
-        let parts = |on: bool| -> Setting<GlobalSpec> {
-            if !on {
-                return Setting::Unset;
-            }
-            let threshold = self.setting(FAILOVER_THRESHOLD, |text| {
-                text.parse()
-                    .map_err(|_| "is no number of endpoints; write 1 to 65535".to_owned())
-            });
-            let weights = self.setting(CLUSTER_WEIGHTS, |text| list(text).map(cluster_weight).collect());
-            let spec = GlobalSpec {
-                failover_threshold: threshold.get().copied(),
-                weights: weights.get().cloned().unwrap_or_default(),
-            };
-            match threshold.problem().or(weights.problem()) {
-                Some(problem) => Setting::Invalid {
-                    problem: problem.clone(),
-                    last_good: Some(spec),
-                },
-                None => Setting::Valid(spec),
-            }
+        let parts = |on: bool| match (on, self.tiers()) {
+            (false, _) => Setting::Unset,
+            (true, Setting::Unset) => Setting::Valid(GlobalSpec::default()),
+            (true, parts @ (Setting::Valid(_) | Setting::Invalid { .. })) => parts,
         };
         match global {
             Setting::Unset => Setting::Unset,
@@ -160,6 +144,31 @@ impl Annotations<'_> {
             Setting::Invalid { problem, .. } => Setting::Invalid {
                 problem,
                 last_good: None,
+            },
+        }
+    }
+
+    /// How other clusters count, should they: unset when nothing is said of it.
+    pub fn tiers(&self) -> Setting<GlobalSpec> {
+        let threshold = self.setting(FAILOVER_THRESHOLD, |text| {
+            text.parse()
+                .map_err(|_| "is no number of endpoints; write 1 to 65535".to_owned())
+        });
+        let weights = self.setting(CLUSTER_WEIGHTS, |text| list(text).map(cluster_weight).collect());
+        let spec = GlobalSpec {
+            failover_threshold: threshold.get().copied(),
+            weights: weights.get().cloned().unwrap_or_default(),
+        };
+        match (
+            threshold.problem().or(weights.problem()),
+            threshold.get(),
+            weights.get(),
+        ) {
+            (None, None, None) => Setting::Unset,
+            (None, _, _) => Setting::Valid(spec),
+            (Some(problem), _, _) => Setting::Invalid {
+                problem: problem.clone(),
+                last_good: Some(spec),
             },
         }
     }

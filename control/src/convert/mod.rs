@@ -3,11 +3,13 @@
 
 mod annotations;
 mod announce;
+mod imports;
 mod node;
 mod pools;
 mod request;
 
 pub(crate) use announce::{Announces, announce};
+pub(crate) use imports::{ServiceImport, import};
 pub(crate) use node::node;
 pub(crate) use pools::{namespace, pool, reservation};
 
@@ -136,6 +138,7 @@ pub(crate) fn service(service: Service, origin: Origin<'_>) -> Result<Converted<
         mss: annotations.mss(),
         mtu: annotations.mtu(),
         global: annotations.global(),
+        imported: annotations.tiers(),
         problems,
     })))
 }

@@ -1,5 +1,6 @@
 //! Node (v1) -> [`NodeSpec`].
 
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 
 use super::{Converted, Misfit, Origin, address};
@@ -24,21 +25,30 @@ pub(crate) fn node(node: Node, origin: Origin<'_>) -> Result<Converted<NodeSpec>
         all.any(|condition| condition.type_ == kind && condition.status == "True")
     };
     let labels = node.metadata.labels.unwrap_or_default();
-    let leaving = node
-        .spec
-        .and_then(|spec| spec.taints)
-        .into_iter()
+    let spec = node.spec.unwrap_or_default();
+    let leaving = spec
+        .taints
+        .iter()
         .flatten()
         .any(|taint| taint.key == TO_BE_DELETED);
+    let pod_ranges = spec.pod_cidrs.iter().flatten().enumerate();
     Ok(Converted::Object(Box::new(NodeSpec {
         name: origin.object.name.clone(),
         addresses: internal.enumerate().map(read).collect::<Result<_, _>>()?,
         network_unavailable: holds("NetworkUnavailable"),
         zone: labels.get(ZONE).map(|zone| zone.as_str().into()),
+        pod_ranges: pod_ranges.map(pod_range).collect::<Result<_, _>>()?,
         usable: holds("Ready") && !leaving && !labels.contains_key(NodeSpec::EXCLUDED),
         labels: labels
             .into_iter()
             .map(|(key, value)| (key.into(), value.into()))
             .collect(),
     })))
+}
+
+fn pod_range((at, text): (usize, &String)) -> Result<IpNet, Misfit> {
+    text.parse().map_err(|_| Misfit {
+        field: format!("spec.podCIDRs[{at}]"),
+        message: format!("{text:?} is no range of addresses; write ADDRESS/LENGTH"),
+    })
 }

@@ -156,6 +156,7 @@ pub struct AddressPoolStatus {
     #[serde(default)]
     pub ipv6: FamilyCounts,
     /// Ready: it gives addresses. DisruptionRefused: Services keep addresses that it no longer gives them.
+    /// Overlapping: nodes, pods or cluster IPs have addresses of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -1,13 +1,15 @@
 //! What a new allocation changes for Services that have addresses: the answer to "what would happen if".
 
 use maglane_shared::addr::Addr;
+use serde::Serialize;
 
 use super::answer::Allocation;
 use super::request::{Class, Request};
 use crate::model::ObjectName;
 
 /// What becomes of one Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
     /// It has what it had.
     Keeps,
@@ -22,6 +24,16 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            ChangeKind::Keeps => "keeps",
+            ChangeKind::Gains => "gains",
+            ChangeKind::Waits => "waits",
+            ChangeKind::Moves => "moves",
+            ChangeKind::Loses => "loses",
+        }
+    }
+
     /// Clients that know an old address would notice.
     pub const fn is_destructive(self) -> bool {
         match self {

@@ -17,6 +17,8 @@ use crate::model::{ClusterId, ObjectKind, ObjectName, ObjectRef};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resource {
     pub api_version: &'static str,
+    /// What servers have that know no such version.
+    pub older: Option<&'static str>,
     pub kind: &'static str,
     pub plural: &'static str,
 }
@@ -25,26 +27,36 @@ pub(crate) const fn resource(kind: ObjectKind) -> Resource {
     match kind {
         ObjectKind::Service => Resource {
             api_version: "v1",
+            older: None,
             kind: "Service",
             plural: "services",
         },
         ObjectKind::EndpointSlice => Resource {
             api_version: "discovery.k8s.io/v1",
+            older: None,
             kind: "EndpointSlice",
             plural: "endpointslices",
         },
         ObjectKind::Node => Resource {
             api_version: "v1",
+            older: None,
             kind: "Node",
             plural: "nodes",
         },
         ObjectKind::Namespace => Resource {
             api_version: "v1",
+            older: None,
             kind: "Namespace",
             plural: "namespaces",
         },
         ObjectKind::AddressPool => ours("AddressPool", "addresspools"),
         ObjectKind::AddressReservation => ours("AddressReservation", "addressreservations"),
+        ObjectKind::ServiceImport => Resource {
+            api_version: "multicluster.x-k8s.io/v1beta1",
+            older: Some("multicluster.x-k8s.io/v1alpha1"),
+            kind: "ServiceImport",
+            plural: "serviceimports",
+        },
         ObjectKind::BgpPeer => ours("BgpPeer", "bgppeers"),
         ObjectKind::BgpAdvertisement => ours("BgpAdvertisement", "bgpadvertisements"),
         ObjectKind::BfdProfile => ours("BfdProfile", "bfdprofiles"),
@@ -57,6 +69,7 @@ pub(crate) const fn resource(kind: ObjectKind) -> Resource {
 const fn ours(kind: &'static str, plural: &'static str) -> Resource {
     Resource {
         api_version: "maglane.io/v1alpha1",
+        older: None,
         kind,
         plural,
     }
@@ -71,6 +84,15 @@ impl Resource {
             "api"
         };
         format!("/{tree}/{}", self.api_version)
+    }
+
+    /// As an older server spells it.
+    pub fn older(self) -> Option<Resource> {
+        self.older.map(|api_version| Resource {
+            api_version,
+            older: None,
+            ..self
+        })
     }
 
     /// All objects of the cluster.
@@ -136,7 +158,7 @@ pub(crate) struct Kind {
     pub deleted: fn(ObjectName) -> Event,
 }
 
-pub(crate) static KINDS: [Kind; 11] = [
+pub(crate) static KINDS: [Kind; 12] = [
     Kind {
         kind: ObjectKind::Service,
         reach: Reach::Everywhere,
@@ -244,6 +266,17 @@ pub(crate) static KINDS: [Kind; 11] = [
         },
         |name| gone(ObjectKind::L2Advertisement, name),
     ),
+    Kind {
+        kind: ObjectKind::ServiceImport,
+        reach: Reach::Own,
+        presence: Presence::Optional,
+        selector: "",
+        read: |json, origin| {
+            let converted = convert::import(typed::<convert::ServiceImport>(json)?, origin)?;
+            Ok(applied(converted, Event::ImportApplied))
+        },
+        deleted: Event::ImportDeleted,
+    },
 ];
 
 type ReadObject = fn(&str, Origin<'_>) -> Result<Converted<Event>, Misfit>;
@@ -303,6 +336,13 @@ mod tests {
         assert_eq!(services.collection(&web), "/api/v1/namespaces/shop/services");
         let node = ObjectName::of(ClusterId::OWN, "", "node-1");
         assert_eq!(resource(ObjectKind::Node).collection(&node), "/api/v1/nodes");
+        let imports = resource(ObjectKind::ServiceImport);
+        let older = imports.older().unwrap();
+        assert_eq!(
+            older.everywhere(),
+            "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports"
+        );
+        assert!(older.older().is_none() && older.everywhere() != imports.everywhere());
     }
 
     #[test]

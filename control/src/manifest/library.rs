@@ -9,14 +9,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::{Document, documents, typed};
-use crate::convert::{self, Converted, Misfit, Origin};
+use crate::convert::{self, Converted, Misfit, Origin, ServiceImport};
 use crate::crd::{
     AddressPool, AddressReservation, BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement,
 };
 use crate::event::{Event, Source};
 use crate::model::{
-    AnnounceObject, EndpointSliceSpec, NamespaceSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef, PoolSpec,
-    ReservationSpec, ServiceSpec,
+    AnnounceObject, ClusterId, EndpointSliceSpec, ImportSpec, NamespaceSpec, NodeSpec, ObjectKind,
+    ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
 };
 use crate::problem::Problem;
 
@@ -29,6 +29,7 @@ enum Object {
     Pool(Box<PoolSpec>),
     Reservation(Box<ReservationSpec>),
     Announce(Box<AnnounceObject>),
+    Import(Box<ImportSpec>),
 }
 
 impl Object {
@@ -41,6 +42,7 @@ impl Object {
             Object::Pool(spec) => Event::PoolApplied(spec),
             Object::Reservation(spec) => Event::ReservationApplied(spec),
             Object::Announce(object) => Event::AnnounceApplied(object),
+            Object::Import(spec) => Event::ImportApplied(spec),
         }
     }
 }
@@ -66,6 +68,8 @@ struct File {
 /// All files of the directory.
 #[derive(Debug, Default)]
 pub struct Library {
+    /// Whose objects they are taken for.
+    cluster: ClusterId,
     files: BTreeMap<String, File>,
     /// What the controller was told.
     told: BTreeMap<ObjectRef, Object>,
@@ -75,11 +79,19 @@ pub struct Library {
 }
 
 impl Library {
+    /// As if the objects were in this cluster; the default takes them for what they are, manifests.
+    pub fn of(cluster: ClusterId) -> Library {
+        Library {
+            cluster,
+            ..Library::default()
+        }
+    }
+
     /// The file's new content.
     pub fn put(&mut self, name: &str, bytes: &[u8]) {
         let outcomes = documents(name, bytes)
             .into_iter()
-            .map(|document| outcome(name, document));
+            .map(|document| outcome(self.cluster, name, document));
         let before = self.files.remove(name).unwrap_or_default();
         let mut file = File::default();
         let mut keep = Keep::Named(BTreeSet::new());
@@ -227,7 +239,7 @@ struct HeaderMetadata {
 
 const MEND: &str = "correct it; until then its last good state holds";
 
-fn outcome(file: &str, document: Document) -> Outcome {
+fn outcome(cluster: ClusterId, file: &str, document: Document) -> Outcome {
     let Document { place, text, content } = document;
     let place = if place.is_empty() {
         file.to_owned()
@@ -292,25 +304,20 @@ fn outcome(file: &str, document: Document) -> Outcome {
     };
     let object = ObjectRef {
         kind,
-        name: ObjectName::new(namespace, &header.metadata.name),
+        name: ObjectName::of(cluster, namespace, &header.metadata.name),
     };
     let origin = Origin {
         object: &object,
         place: &place,
     };
-    let converted = convert(kind, value, text.as_ref(), origin);
-    converted.unwrap_or_else(|misfit| broken(Some(object), misfit))
+    read(value, text.as_ref(), origin).unwrap_or_else(|misfit| broken(Some(object.clone()), misfit))
 }
 
-fn convert(
-    kind: ObjectKind,
-    value: Value,
-    text: Option<&(String, u64)>,
-    origin: Origin<'_>,
-) -> Result<Outcome, Misfit> {
+/// By its kind.
+fn read(value: Value, text: Option<&(String, u64)>, origin: Origin<'_>) -> Result<Outcome, Misfit> {
     let object = origin.object;
     let announce = |converted| good(object, converted, Object::Announce);
-    match kind {
+    match object.kind {
         ObjectKind::Service => typed::<Service>(value, text)
             .and_then(|service| convert::service(service, origin))
             .map(|converted| good(object, converted, Object::Service)),
@@ -329,6 +336,9 @@ fn convert(
         ObjectKind::AddressReservation => typed::<AddressReservation>(value, text)
             .and_then(|reservation| convert::reservation(reservation, origin))
             .map(|converted| good(object, converted, Object::Reservation)),
+        ObjectKind::ServiceImport => typed::<ServiceImport>(value, text)
+            .and_then(|import| convert::import(import, origin))
+            .map(|converted| good(object, converted, Object::Import)),
         ObjectKind::BgpPeer => typed::<BgpPeer>(value, text)
             .and_then(|peer| convert::announce(peer, origin))
             .map(announce),
@@ -365,6 +375,9 @@ fn followed(version: &str, kind: &str) -> Option<ObjectKind> {
         ("maglane.io/v1alpha1", "BfdProfile") => ObjectKind::BfdProfile,
         ("maglane.io/v1alpha1", "Community") => ObjectKind::Community,
         ("maglane.io/v1alpha1", "L2Advertisement") => ObjectKind::L2Advertisement,
+        ("multicluster.x-k8s.io/v1alpha1" | "multicluster.x-k8s.io/v1beta1", "ServiceImport") => {
+            ObjectKind::ServiceImport
+        }
         _ => return None,
     };
     Some(kind)
@@ -381,7 +394,7 @@ fn other_kind(version: &str, kind: &str) -> Problem {
     let message = format!(
         "{kind} ({version}) is ignored: only Service, Node, Namespace (v1), EndpointSlice (discovery.k8s.io/v1), \
          AddressPool, AddressReservation, BgpPeer, BgpAdvertisement, BfdProfile, Community and L2Advertisement \
-         (maglane.io/v1alpha1) count"
+         (maglane.io/v1alpha1), ServiceImport (multicluster.x-k8s.io) count"
     );
     Problem::note(message, "nothing, or move it elsewhere")
 }

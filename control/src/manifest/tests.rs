@@ -628,3 +628,29 @@ fn a_directory_that_does_not_exist_is_refused_with_its_name() {
 fn names_are_in_the_default_namespace_unless_they_say_otherwise() {
     assert_eq!(service_of(&web("192.0.2.1")).0.name, name("web"));
 }
+
+#[test]
+fn an_import_in_a_manifest_is_told_and_its_thresholds_are_read_without_the_annotation() {
+    let import = |version: &str, kind: &str| {
+        format!(
+            "apiVersion: multicluster.x-k8s.io/{version}\nkind: ServiceImport\nmetadata: {{name: web}}\n\
+             spec: {{type: {kind}}}\n"
+        )
+    };
+    for version in ["v1alpha1", "v1beta1"] {
+        let mut library = Library::default();
+        library.put("a.yaml", import(version, "ClusterSetIP").as_bytes());
+        let [Event::ImportApplied(spec)] = &library.news()[..] else {
+            panic!("{version}");
+        };
+        assert_eq!(spec.name, name("web"));
+        library.put("a.yaml", import(version, "Headless").as_bytes());
+        assert_eq!(library.news()[0], Event::ImportDeleted(name("web")));
+    }
+    let text = web("192.0.2.1").replace("spec:", "    maglane.io/failover-threshold: \"2\"\nspec:");
+    let spec = service_of(&text).0;
+    assert_eq!(spec.global, Setting::Unset);
+    assert_eq!(spec.imported.get().unwrap().failover_threshold, Some(2));
+    let bad = service_of(&text.replace("\"2\"", "few")).0;
+    assert!(bad.imported.problem().is_some());
+}

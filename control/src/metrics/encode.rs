@@ -41,7 +41,7 @@ pub(super) fn gauge(
 }
 
 /// A gauge without labels.
-fn value(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
+pub(super) fn value(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
     out.encode_descriptor(name, help, None, MetricType::Gauge)?
         .encode_gauge(&value)
 }
@@ -51,6 +51,7 @@ impl Collector for Scrape {
         let out = &mut out;
         self.process(out)?;
         self.table(out)?;
+        self.updates(out)?;
         self.services(out)?;
         self.backends(out)?;
         self.workers(out)?;
@@ -61,6 +62,14 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
+    fn updates(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "From news in the control loop to the table of the last worker";
+        let buckets = self.updates.buckets();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        out.encode_descriptor("table_update_seconds", help, None, MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(self.updates.sum(), count, &buckets, None)
+    }
+
     fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let build = vec![("version", self.version.to_owned())];
         gauge(out, "build_info", "Always 1", [(build, 1.0)].into_iter())?;
@@ -101,7 +110,7 @@ impl Scrape {
             self.catalog.generation.0 as f64,
         )?;
         let help = "Virtual addresses whose packets come to the workers";
-        value(out, "steered_vips", help, self.catalog.steered.len() as f64)
+        value(out, "steered_vips", help, self.catalog.steered.vips.len() as f64)
     }
 
     fn steering(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

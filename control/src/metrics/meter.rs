@@ -1,13 +1,15 @@
 //! Counters of services and backends live in slots that are given out again: who takes a slot over starts at
 //! zero all the same, because what it held before is remembered here and taken off.
+//!
+//! Whoever reads holds a copy, so copies are cheap: they share all but what changes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use maglane_shared::counters::{Counters, FlowStats};
 use maglane_shared::service::{BackendId, ServiceId};
 
 use crate::catalog::Catalog;
+use crate::compile::CompiledPort;
 
 /// Packets, bytes and flows of one service or backend, all workers together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,49 +41,88 @@ impl Totals {
     }
 }
 
-/// By slot: the holder's epoch and what the slot had counted before it.
-type Starts = HashMap<u32, (u32, Totals)>;
+/// Slots a chunk.
+const CHUNK: usize = 256;
+
+/// The holder's epoch, and what the slot had counted before it.
+type Start = (u32, Totals);
+
+/// By slot.
+#[derive(Clone, Debug, Default)]
+struct Starts(Vec<Arc<[Start; CHUNK]>>);
+
+impl Starts {
+    fn adopt(&mut self, slot: u32, epoch: u32, sum: impl Fn() -> Totals) {
+        let slot = slot as usize;
+        while self.0.len() <= slot / CHUNK {
+            self.0.push(Arc::new([Start::default(); CHUNK]));
+        }
+        if self.0[slot / CHUNK][slot % CHUNK].0 != epoch {
+            Arc::make_mut(&mut self.0[slot / CHUNK])[slot % CHUNK] = (epoch, sum());
+        }
+    }
+
+    fn of(&self, slot: u32, epoch: u32) -> Totals {
+        let slot = slot as usize;
+        let start = self.0.get(slot / CHUNK).map(|chunk| chunk[slot % CHUNK]);
+        start
+            .filter(|(holder, _)| *holder == epoch)
+            .map_or(Totals::default(), |(_, start)| start)
+    }
+}
 
 /// Reads counters by id.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Meter {
     services: Starts,
     backends: Starts,
+    /// What was taken note of last.
+    known: Arc<[Arc<CompiledPort>]>,
+}
+
+impl Default for Meter {
+    fn default() -> Meter {
+        Meter {
+            services: Starts::default(),
+            backends: Starts::default(),
+            known: Arc::new([]),
+        }
+    }
 }
 
 impl Meter {
     /// Takes note of who is new. Call with each publication, before the table is handed over.
     pub fn adopt(&mut self, catalog: &Catalog, workers: &[Arc<Counters>]) {
+        let known = std::mem::replace(&mut self.known, Arc::clone(&catalog.ports));
+        // Both in order of their keys: what is known is met on the way.
+        let mut known = known.iter().peekable();
         for port in catalog.ports.iter() {
+            while known.next_if(|old| old.planned.key < port.planned.key).is_some() {}
+            let same = |old: &&Arc<CompiledPort>| {
+                Arc::ptr_eq(old, port)
+                    || (old.entry.id == port.entry.id
+                        && Arc::ptr_eq(&old.entry.backends, &port.entry.backends))
+            };
+            if known.peek().filter(|old| same(old)).is_some() {
+                continue;
+            }
             let id = port.entry.id;
-            adopt(&mut self.services, id.slot, id.epoch, || service_sum(id, workers));
+            self.services
+                .adopt(id.slot, id.epoch, || service_sum(id, workers));
             for &id in port.entry.backends.iter() {
-                adopt(&mut self.backends, id.slot, id.epoch, || backend_sum(id, workers));
+                self.backends
+                    .adopt(id.slot, id.epoch, || backend_sum(id, workers));
             }
         }
     }
 
     pub fn service(&self, id: ServiceId, workers: &[Arc<Counters>]) -> Totals {
-        service_sum(id, workers).since(start(&self.services, id.slot, id.epoch))
+        service_sum(id, workers).since(self.services.of(id.slot, id.epoch))
     }
 
     pub fn backend(&self, id: BackendId, workers: &[Arc<Counters>]) -> Totals {
-        backend_sum(id, workers).since(start(&self.backends, id.slot, id.epoch))
+        backend_sum(id, workers).since(self.backends.of(id.slot, id.epoch))
     }
-}
-
-fn adopt(starts: &mut Starts, slot: u32, epoch: u32, sum: impl Fn() -> Totals) {
-    match starts.get(&slot) {
-        Some((holder, _)) if *holder == epoch => {}
-        Some(_) | None => drop(starts.insert(slot, (epoch, sum()))),
-    }
-}
-
-fn start(starts: &Starts, slot: u32, epoch: u32) -> Totals {
-    starts
-        .get(&slot)
-        .filter(|(holder, _)| *holder == epoch)
-        .map_or(Totals::default(), |(_, start)| *start)
 }
 
 fn service_sum(id: ServiceId, workers: &[Arc<Counters>]) -> Totals {

@@ -1,14 +1,17 @@
 //! Counters -> Prometheus text. Pure: the binary hands over what it has and serves the result.
 //!
 //! Labels are bounded by what is served: VIP ports, backends, workers, interfaces and drop reasons; nothing a
-//! client sends becomes a label. Names: `maglane_<what>_<unit>`, counters end in `_total`.
+//! client sends becomes a label. Names: `maglane_<what>_<unit>`, counters end in `_total`; beside them stand the few
+//! of MetalLB that mean the same here, for dashboards and alerts that exist.
 
 mod announce;
 mod encode;
+mod metallb;
 mod meter;
 mod served;
 #[cfg(test)]
 pub(crate) mod tests;
+mod updates;
 mod workers;
 
 use std::sync::Arc;
@@ -21,7 +24,9 @@ use prometheus_client::registry::Registry;
 use crate::admin::PeerFigures;
 use crate::catalog::Catalog;
 
+use metallb::MetalLb;
 pub use meter::{Meter, Totals};
+pub use updates::{Pending, UpdateTimes};
 
 /// Of the text that [`render`] makes.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -31,6 +36,7 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 pub struct Scrape {
     pub catalog: Arc<Catalog>,
     pub meter: Arc<Meter>,
+    pub updates: Arc<UpdateTimes>,
     /// By number.
     pub workers: Vec<WorkerFigures>,
     pub interfaces: Vec<InterfaceFigures>,
@@ -73,16 +79,14 @@ pub struct InterfaceFigures {
 
 /// The page.
 pub fn render(scrape: Scrape) -> String {
-    let mut registry = Registry::default();
-    let sessions = announce::Sessions(scrape.peers.clone());
-    registry
-        .sub_registry_with_prefix("maglane")
-        .register_collector(Box::new(scrape));
-    registry
-        .sub_registry_with_prefix("metallb")
-        .register_collector(Box::new(sessions));
+    let mut metallb = Registry::with_prefix("metallb");
+    metallb.register_collector(Box::new(MetalLb(Arc::clone(&scrape.catalog))));
+    metallb.register_collector(Box::new(announce::Sessions(scrape.peers.clone())));
+    let mut registry = Registry::with_prefix("maglane");
+    registry.register_collector(Box::new(scrape));
     let mut page = String::new();
-    // Writing to a String cannot fail, and the collector fails only as its writer does.
+    // Writing to a String cannot fail, and a collector fails only as its writer does.
     let _ = prometheus_text::encode(&mut page, &registry);
+    let _ = prometheus_text::encode(&mut page, &metallb);
     page
 }

@@ -26,7 +26,7 @@ const COUNTERS: [Family; 3] = [
 impl Scrape {
     pub(super) fn services(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let workers = self.counters();
-        let total = |port: &CompiledPort| (labels(port), self.meter.service(port.entry.id, &workers));
+        let total = |port: &Arc<CompiledPort>| (labels(port), self.meter.service(port.entry.id, &workers));
         totals(
             out,
             "service",

@@ -7,6 +7,7 @@ use maglane_shared::table::Generation;
 
 use super::*;
 use crate::compile::{CompileSettings, Compiler};
+use crate::effect::SteerPlan;
 use crate::plan::{PlanSettings, plan};
 use crate::problem::Problem;
 use crate::store::Store;
@@ -35,7 +36,10 @@ pub(crate) fn catalog(compiler: &mut Compiler, generation: u64, ends: &[&str]) -
     Arc::new(Catalog {
         generation: Generation(generation),
         ports: Arc::clone(compiler.ports()),
-        steered: [addr("192.0.2.1")].into(),
+        steered: Arc::new(SteerPlan {
+            vips: [addr("192.0.2.1")].into(),
+            ..SteerPlan::default()
+        }),
         problems: vec![Problem::warning("odd", "even it")],
         ..Catalog::default()
     })
@@ -60,6 +64,8 @@ fn scrape(catalog: Arc<Catalog>, meter: Meter, workers: &[Arc<Counters>]) -> Scr
     Scrape {
         catalog,
         meter: Arc::new(meter),
+        updates: Arc::default(),
+        peers: vec![],
         workers: workers.iter().map(figures).collect(),
         interfaces: vec![interface],
         version: "1.2.3",
@@ -132,7 +138,10 @@ fn every_reason_and_every_worker_has_its_line_and_no_line_is_there_twice() {
     let mut seen = BTreeSet::new();
     for line in page.lines() {
         let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
-        assert!(name.starts_with("maglane_"), "{line}");
+        assert!(
+            name.starts_with("maglane_") || name.starts_with("metallb_"),
+            "{line}"
+        );
         let sample = line.rsplit_once(' ').unwrap().0;
         assert!(line.starts_with('#') || seen.insert(sample.to_owned()), "{line}");
     }
@@ -165,4 +174,46 @@ fn a_slot_that_is_given_out_again_starts_at_zero() {
     // Adopting again changes nothing.
     meter.adopt(&second, &workers);
     assert_eq!(meter.backend(new, &workers).packets, 3);
+}
+
+#[test]
+fn pools_stand_under_the_names_that_metallbs_users_know() {
+    use crate::event::Source;
+    use crate::ipam::Counts;
+    use crate::model::{ObjectKind, ObjectName, ObjectRef};
+
+    let counts = |total, assigned| Counts {
+        total,
+        assigned,
+        ..Counts::default()
+    };
+    let mut catalog = Catalog {
+        sources: [(Source::Kernel, true), (Source::Manifests, true)].into(),
+        pools: vec![crate::catalog::PoolFigures {
+            pool: "main".into(),
+            v4: counts(256, 3),
+            v6: counts(u64::MAX, 1),
+            services: 3,
+        }],
+        ..Catalog::default()
+    };
+    let page = |catalog: &Catalog| render(scrape(Arc::new(catalog.clone()), Meter::default(), &counters()));
+    let good = page(&catalog);
+    for line in [
+        r#"metallb_allocator_addresses_in_use_total{pool="main"} 4.0"#,
+        r#"metallb_allocator_ipv4_addresses_total{pool="main"} 256.0"#,
+        r#"metallb_allocator_services_allocated_total{pool="main"} 3.0"#,
+        "# TYPE metallb_allocator_addresses_total gauge",
+        "metallb_k8s_client_config_loaded_bool 1.0",
+        "metallb_k8s_client_config_stale_bool 0.0",
+        r#"maglane_worker_affinity_full_total{worker="1"} 0.0"#,
+        r#"maglane_worker_resets_total{worker="0"} 0.0"#,
+    ] {
+        assert!(good.lines().any(|l| l == line), "{line}\nis not in\n{good}");
+    }
+    catalog.problems = vec![Problem::error("is no range", "write one").about(ObjectRef {
+        kind: ObjectKind::AddressPool,
+        name: ObjectName::new("", "main"),
+    })];
+    assert!(page(&catalog).contains("metallb_k8s_client_config_stale_bool 1.0"));
 }

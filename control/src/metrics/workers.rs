@@ -12,18 +12,22 @@ use super::{Scrape, SocketFigures, WorkerFigures};
 type Family<S> = (&'static str, &'static str, fn(&S) -> u64);
 
 #[rustfmt::skip]
-const COUNTERS: [Family<Counters>; 13] = [
+const COUNTERS: [Family<Counters>; 17] = [
     ("rx_packets", "Frames received", |c| c.rx_packets.get()),
     ("rx_bytes", "Bytes received", |c| c.rx_bytes.get()),
     ("tx_packets", "Frames handed to a transmit ring", |c| c.tx_packets.get()),
     ("tx_bytes", "Bytes handed to a transmit ring", |c| c.tx_bytes.get()),
-    ("replies", "Of the sent frames, answers made here: echo replies and ICMP errors", |c| c.replies.get()),
+    ("replies", "Of the sent frames, answers made here: echo replies, ICMP errors and TCP resets", |c| c.replies.get()),
+    ("resets", "Of the replies, TCP resets of flows whose backend was removed", |c| c.resets.get()),
     ("passed", "Frames left to the kernel", |c| c.passed.get()),
     ("flow_hits", "Packets of a known flow", |c| c.flow_hits.get()),
     ("flow_misses", "Packets of no known flow", |c| c.flow_misses.get()),
     ("flow_inserts", "Flows remembered", |c| c.flow_inserts.get()),
     ("flow_evictions", "Flows forgotten to make room", |c| c.flow_evictions.get()),
     ("flow_expirations", "Flows forgotten because they were idle", |c| c.flow_expirations.get()),
+    ("affinity_hits", "New flows with client affinity whose client had a backend that is still usable", |c| c.affinity_hits.get()),
+    ("affinity_misses", "New flows with client affinity whose client had none, or one that is gone", |c| c.affinity_misses.get()),
+    ("affinity_full", "Of the affinity misses, clients that there was no room to remember", |c| c.affinity_full.get()),
     ("bad_descriptors", "Descriptors that named a packet buffer the kernel did not hold", |c| c.bad_descriptors.get()),
     ("sleeps", "Times the worker slept for want of packets", |c| c.sleeps.get()),
 ];

@@ -48,6 +48,10 @@ impl<T> Setting<T> {
         }
     }
 
+    fn is_unset(&self) -> bool {
+        matches!(self, Setting::Unset)
+    }
+
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Setting::Unset | Setting::Valid(_) => None,
@@ -179,6 +183,9 @@ pub struct ServiceSpec {
     /// Bytes of an IP packet towards a backend.
     pub mtu: Setting<u16>,
     pub global: Setting<GlobalSpec>,
+    /// What holds where it is no annotation but a ServiceImport that makes it global.
+    #[serde(default, skip_serializing_if = "Setting::is_unset")]
+    pub imported: Setting<GlobalSpec>,
     /// Of type LoadBalancer, in the own cluster or a manifest: what it asks the allocator for.
     pub request: Option<Box<Request>>,
     /// Of its status what is ours to write; where there is a request.
@@ -203,6 +210,12 @@ pub struct Observed {
 pub struct NamespaceSpec {
     pub name: ObjectName,
     pub labels: Labels,
+}
+
+/// A ServiceImport of type ClusterSetIP (KEP-1645): the Service of its name is global.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportSpec {
+    pub name: ObjectName,
 }
 
 /// An AddressPool.
@@ -249,6 +262,7 @@ impl ServiceSpec {
             mss: self.mss.after(&before.mss),
             mtu: self.mtu.after(&before.mtu),
             global: self.global.after(&before.global),
+            imported: self.imported.after(&before.imported),
             ..self
         }
     }
@@ -267,6 +281,7 @@ impl ServiceSpec {
             self.mss.problem(),
             self.mtu.problem(),
             self.global.problem(),
+            self.imported.problem(),
         ];
         settings.into_iter().flatten()
     }
@@ -317,6 +332,9 @@ pub struct NodeSpec {
     pub addresses: Vec<Addr>,
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<Box<str>>,
+    /// `spec.podCIDRs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pod_ranges: Vec<IpNet>,
     /// Condition Ready is True, and no label takes it out of load balancing.
     pub usable: bool,
     #[serde(default)]
@@ -334,9 +352,7 @@ pub struct Uid(#[serde(with = "hex")] pub u128);
 impl Uid {
     /// A UUID as its number; any other text by a hash that stays the same from version to version (FNV-1a).
     pub fn of(text: &str) -> Uid {
-        let digits: String = text.chars().filter(|c| *c != '-').collect();
-        let is_uuid = text.len() == 36 && digits.len() == 32;
-        if let (true, Ok(number)) = (is_uuid, u128::from_str_radix(&digits, 16)) {
+        if let Some(number) = uuid(text) {
             return Uid(number);
         }
         const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
@@ -346,6 +362,19 @@ impl Uid {
             .fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
         Uid(if text.is_empty() { 0 } else { hash })
     }
+}
+
+/// Read a million times in a large cluster, so without memory of its own.
+fn uuid(text: &str) -> Option<u128> {
+    if text.len() != 36 {
+        return None;
+    }
+    let (mut number, mut digits) = (0, 0);
+    for byte in text.bytes().filter(|byte| *byte != b'-') {
+        number = number << 4 | u128::from(char::from(byte).to_digit(16)?);
+        digits += 1;
+    }
+    (digits == 32).then_some(number)
 }
 
 /// JSON has no numbers of that size.
@@ -398,6 +427,28 @@ impl EndpointSliceSpec {
         ObjectRef {
             kind: ObjectKind::EndpointSlice,
             name: self.name.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_is_its_number_and_other_text_a_hash_that_never_changes() {
+        let uuid = "00000000-0000-0000-0000-0000000ABcd1";
+        assert_eq!(Uid::of(uuid), Uid(0xabcd1));
+        assert_eq!(Uid::of("ffffffff-ffff-ffff-ffff-ffffffffffff"), Uid(u128::MAX));
+        assert_eq!(Uid::of(""), Uid(0));
+        assert_eq!(Uid::of("abc"), Uid(0xa68d_622c_ec8b_5822_836d_bc79_77af_7f3b));
+        // As long as a UUID, and none.
+        for text in [
+            "0000000g-0000-0000-0000-000000000000",
+            &"0".repeat(36),
+            &"-".repeat(36),
+        ] {
+            assert!(Uid::of(text).0 > u128::from(u64::MAX), "{text}");
         }
     }
 }

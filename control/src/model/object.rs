@@ -75,6 +75,7 @@ pub enum ObjectKind {
     Namespace,
     AddressPool,
     AddressReservation,
+    ServiceImport,
     BgpPeer,
     BgpAdvertisement,
     BfdProfile,
@@ -86,7 +87,10 @@ pub enum ObjectKind {
 impl ObjectKind {
     pub const fn is_namespaced(self) -> bool {
         match self {
-            ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::AddressReservation => true,
+            ObjectKind::Service
+            | ObjectKind::EndpointSlice
+            | ObjectKind::AddressReservation
+            | ObjectKind::ServiceImport => true,
             ObjectKind::Node
             | ObjectKind::Namespace
             | ObjectKind::AddressPool
@@ -109,6 +113,7 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Namespace => "Namespace",
             ObjectKind::AddressPool => "AddressPool",
             ObjectKind::AddressReservation => "AddressReservation",
+            ObjectKind::ServiceImport => "ServiceImport",
             ObjectKind::BgpPeer => "BgpPeer",
             ObjectKind::BgpAdvertisement => "BgpAdvertisement",
             ObjectKind::BfdProfile => "BfdProfile",

@@ -108,7 +108,7 @@ fn usable<'u>(
     let ready = || {
         candidates
             .values()
-            .filter(|c| c.endpoint.readiness == Readiness::Ready)
+            .filter(|c| c.endpoint.readiness == Readiness::Ready && c.weight > 0)
     };
     let anybody_ready = ready().next().is_some();
     let hinted = ready().all(|c| !c.endpoint.zones.is_empty());

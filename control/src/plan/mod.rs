@@ -19,6 +19,7 @@ use maglane_shared::flow::HashInputs;
 use maglane_shared::service::{BackendState, ForwardingMode};
 use serde::{Deserialize, Serialize};
 
+use crate::health::ProbeTarget;
 use crate::model::{
     ClusterId, EndpointSliceSpec, NodeSpec, ObjectName, OnRemoval, PortProtocol, PortSpec, ServiceSpec, Uid,
 };
@@ -60,8 +61,21 @@ pub struct Surroundings<'s> {
     /// Addresses of this node.
     pub local: &'s BTreeSet<Addr>,
     pub nodes: &'s [&'s NodeSpec],
-    /// Do the other clusters' endpoints count? Only for a Service with a failover threshold.
-    pub failed_over: bool,
+    /// Health check node ports that do not answer 200.
+    pub down: &'s BTreeSet<ProbeTarget>,
+    pub others: Others,
+}
+
+/// How far the other clusters' endpoints count for a Service with a failover threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// Not at all, and never have.
+    #[default]
+    Away,
+    /// They take new flows.
+    Joined,
+    /// They keep the flows they have.
+    Leaving,
 }
 
 impl Surroundings<'_> {
@@ -134,6 +148,10 @@ pub struct ServicePlan {
     pub problems: Vec<Problem>,
     /// Ready endpoints of its own cluster, of the port that has fewest.
     pub ready_here: usize,
+    /// Health check node ports that decide about its backends.
+    pub probes: BTreeSet<ProbeTarget>,
+    /// On which port this node says whether it has backends for it.
+    pub health_port: Option<u16>,
 }
 
 /// What all ask for, rivalry settled.
@@ -151,7 +169,8 @@ pub fn plan(store: &Store, settings: &PlanSettings, local: &BTreeSet<Addr>) -> P
     let surroundings = Surroundings {
         local,
         nodes: &nodes,
-        failed_over: false,
+        down: &BTreeSet::new(),
+        others: Others::default(),
     };
     let here = store
         .services()
@@ -209,6 +228,7 @@ pub fn plan_service(
     if !faces.is_empty() {
         problems.extend(backends::complaints(service, &slices));
     }
+    let families = faces.iter().map(|face| face.addr.family()).collect();
     problems.sort_unstable();
     problems.dedup();
     ServicePlan {
@@ -216,6 +236,8 @@ pub fn plan_service(
         ports,
         problems,
         ready_here,
+        probes: nodes::probes(service, &slices, around, &families),
+        health_port: nodes::health_port(service).filter(|_| settings.serve.node_port),
     }
 }
 
@@ -226,8 +248,9 @@ fn slices<'p>(
     settings: &PlanSettings,
     around: Surroundings<'_>,
 ) -> Vec<(&'p EndpointSliceSpec, u16)> {
+    let global = store.global(service);
     let weight = |cluster: ClusterId| {
-        let weights = service.global.get().map(|global| &global.weights);
+        let weights = global.map(|global| &global.weights);
         let name = settings.clusters.get(&cluster);
         let weight = weights
             .zip(name)
@@ -236,14 +259,18 @@ fn slices<'p>(
     };
     let own = store.slices_of(&service.name).into_iter();
     let mut slices: Vec<_> = own.map(|slice| (slice, weight(service.name.cluster))).collect();
-    let tiered = service
-        .global
-        .get()
-        .is_some_and(|global| global.failover_threshold.is_some());
-    if !tiered || around.failed_over {
+    let tiered = global.is_some_and(|global| global.failover_threshold.is_some());
+    let share = match around.others {
+        _ if !tiered => Some(1),
+        Others::Away => None,
+        Others::Joined => Some(1),
+        Others::Leaving => Some(0),
+    };
+    if let Some(share) = share {
         for sibling in store.siblings(service) {
             let theirs = store.slices_of(&sibling.name).into_iter();
-            slices.extend(theirs.map(|slice| (slice, weight(sibling.name.cluster))));
+            let weight = weight(sibling.name.cluster) * share;
+            slices.extend(theirs.map(|slice| (slice, weight)));
         }
     }
     slices
@@ -322,6 +349,33 @@ impl ServicePlan {
             }
         }
         self
+    }
+}
+
+/// A port as it was planned and as it is, by the same Service with the same key.
+#[derive(Clone, Debug)]
+pub struct Swap {
+    pub old: Arc<PlannedPort>,
+    pub new: Arc<PlannedPort>,
+}
+
+impl ServicePlan {
+    /// The ports that came out otherwise than in `before`, when nothing else is news that rivals or
+    /// complaints could depend on.
+    pub fn swaps(&self, before: &ServicePlan) -> Option<Vec<Swap>> {
+        let same = self.rank == before.rank
+            && self.problems == before.problems
+            && self.ports.len() == before.ports.len();
+        let pairs = before.ports.iter().zip(&self.ports).enumerate();
+        let differ = pairs.filter(|(_, (old, new))| !Arc::ptr_eq(old, new));
+        let swap = |(at, (old, new)): (usize, (&Arc<PlannedPort>, &Arc<PlannedPort>))| {
+            // Of a port that is listed twice the first entry holds.
+            let first = before.ports[..at].iter().all(|port| port.key != old.key);
+            let same = (old.key, old.reach, old.mode) == (new.key, new.reach, new.mode);
+            let (old, new) = (Arc::clone(old), Arc::clone(new));
+            (first && same).then_some(Swap { old, new })
+        };
+        if same { differ.map(swap).collect() } else { None }
     }
 }
 

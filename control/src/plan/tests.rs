@@ -31,7 +31,8 @@ fn alone(
     let around = Surroundings {
         local: &local.iter().map(|a| addr(a)).collect(),
         nodes: &[],
-        failed_over: false,
+        down: &BTreeSet::new(),
+        others: Others::Away,
     };
     plan_service(service, &store, settings, around)
 }
@@ -525,7 +526,10 @@ fn zone_hints_count_when_every_ready_endpoint_has_one_and_one_is_for_this_zone()
         name: ObjectName::new("", "lb-1"),
         addresses: vec![],
         zone: Some("east".into()),
+        pod_ranges: vec![],
         usable: true,
+        labels: BTreeMap::new(),
+        network_unavailable: false,
     };
     let settings = PlanSettings {
         node: Some("lb-1".into()),
@@ -550,7 +554,8 @@ fn zone_hints_count_when_every_ready_endpoint_has_one_and_one_is_for_this_zone()
         let around = Surroundings {
             local: &BTreeSet::new(),
             nodes: &[&node],
-            failed_over: false,
+            down: &BTreeSet::new(),
+            others: Others::Away,
         };
         let plan = plan_service(&service("web", "192.0.2.1").build(), &store, &settings, around);
         assert_eq!(backends(&plan.ports[0]), want);
@@ -563,7 +568,10 @@ fn nodes_are_backends_on_the_node_port_and_local_wants_a_ready_endpoint_there() 
         name: ObjectName::new("", name),
         addresses: vec![addr(address)],
         zone: None,
+        pod_ranges: vec![],
         usable,
+        labels: BTreeMap::new(),
+        network_unavailable: false,
     };
     let nodes = [
         node("a", "10.1.0.1", true),
@@ -589,7 +597,8 @@ fn nodes_are_backends_on_the_node_port_and_local_wants_a_ready_endpoint_there() 
         let around = Surroundings {
             local: &BTreeSet::new(),
             nodes: &nodes.iter().collect::<Vec<_>>(),
-            failed_over: false,
+            down: &BTreeSet::new(),
+            others: Others::Away,
         };
         let plan = plan_service(&spec, &store, &PlanSettings::default(), around);
         backends(&plan.ports[0])
@@ -631,18 +640,72 @@ fn a_global_service_has_the_endpoints_of_all_clusters_weighed() {
     let _ = store.apply_slice(slice_of(1, "web-1", "web", vec![endpoint("10.0.0.1")]));
     let _ = store.apply_slice(slice_of(2, "web-1", "web", vec![endpoint("10.2.0.1")]));
     let _ = store.apply_slice(slice_of(3, "web-1", "web", vec![endpoint("10.3.0.1")]));
-    for (threshold, failed_over, want) in [
-        (None, false, "10.0.0.1:80=1 10.2.0.1:80=3"),
-        (Some(1), false, "10.0.0.1:80=1"),
-        (Some(1), true, "10.0.0.1:80=1 10.2.0.1:80=3"),
+    for (threshold, others, want) in [
+        (None, Others::Away, "10.0.0.1:80=1 10.2.0.1:80=3"),
+        (Some(1), Others::Away, "10.0.0.1:80=1"),
+        (Some(1), Others::Joined, "10.0.0.1:80=1 10.2.0.1:80=3"),
+        (Some(1), Others::Leaving, "10.0.0.1:80=1 10.2.0.1:80=0"),
     ] {
         let around = Surroundings {
             local: &BTreeSet::new(),
             nodes: &[],
-            failed_over,
+            down: &BTreeSet::new(),
+            others,
         };
         let plan = plan_service(&spec(1, threshold), &store, &settings, around);
-        assert_eq!(backends(&plan.ports[0]), want, "{threshold:?} {failed_over}");
+        assert_eq!(backends(&plan.ports[0]), want, "{threshold:?} {others:?}");
         assert_eq!(plan.ready_here, 1);
     }
+}
+
+#[test]
+fn an_import_makes_a_service_global_as_the_annotation_does() {
+    let spec = |cluster: u8| {
+        let spec = in_cluster(service("web", "192.0.2.1").build());
+        ServiceSpec {
+            name: ObjectName {
+                cluster: ClusterId(cluster),
+                ..spec.name
+            },
+            ..spec
+        }
+    };
+    let settings = PlanSettings {
+        default_class: true,
+        clusters: [(ClusterId::OWN, "east".into()), (ClusterId(2), "west".into())].into(),
+        ..PlanSettings::default()
+    };
+    let mut store = Store::default();
+    let own = spec(1);
+    let _ = store.apply_service(own.clone());
+    let _ = store.apply_service(spec(2));
+    let _ = store.apply_slice(slice_of(1, "web-1", "web", vec![endpoint("10.0.0.1")]));
+    let _ = store.apply_slice(slice_of(2, "web-1", "web", vec![endpoint("10.2.0.1")]));
+    let planned = |spec: &ServiceSpec, store: &Store| {
+        let around = Surroundings {
+            local: &BTreeSet::new(),
+            nodes: &[],
+            down: &BTreeSet::new(),
+            others: Others::Away,
+        };
+        backends(&plan_service(spec, store, &settings, around).ports[0])
+    };
+    assert_eq!(planned(&own, &store), "10.0.0.1:80=1");
+    let import = crate::model::ImportSpec {
+        name: own.name.clone(),
+    };
+    let touched = [own.name.clone()];
+    assert_eq!(store.apply_import(import.clone()), touched);
+    assert_eq!(store.apply_import(import), [], "no news");
+    assert_eq!(planned(&own, &store), "10.0.0.1:80=1 10.2.0.1:80=1");
+    let weighed = ServiceSpec {
+        imported: Setting::Valid(crate::model::GlobalSpec {
+            failover_threshold: None,
+            weights: [("west".into(), 3)].into(),
+        }),
+        ..own.clone()
+    };
+    assert_eq!(planned(&weighed, &store), "10.0.0.1:80=1 10.2.0.1:80=3");
+    assert_eq!(store.delete_import(&own.name), touched);
+    assert_eq!(planned(&own, &store), "10.0.0.1:80=1");
 }

@@ -172,8 +172,7 @@ impl RouteStore {
         let backends = self
             .wants
             .backends()
-            .iter()
-            .filter_map(|&addr| match prefixes.lookup(addr) {
+            .filter_map(|addr| match prefixes.lookup(addr) {
                 Some(RouteTarget::OnLink(port)) => Some((port, addr)),
                 Some(RouteTarget::Group(_) | RouteTarget::Unusable) | None => None,
             });

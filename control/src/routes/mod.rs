@@ -202,9 +202,13 @@ impl RouteStore {
         }
     }
 
-    /// Backends to keep resolved. Call before [`Self::table`].
-    pub fn set_backends(&mut self, backends: Arc<BTreeSet<Addr>>) {
-        if self.wants.set_backends(backends) {
+    /// Backends to keep resolved from now on, and no longer; once for each port that has them. Call before
+    /// [`Self::table`].
+    pub fn change_backends(&mut self, gone: impl Iterator<Item = Addr>, come: impl Iterator<Item = Addr>) {
+        let changed = self.wants.change_backends(gone, come);
+        // Of a table that is to be made anew nothing need be asked.
+        let prefixes = &self.table.prefixes;
+        if changed.into_iter().any(|addr| prefixes.is_on_link(addr)) {
             self.dirt = Dirt::All;
         }
     }

@@ -26,7 +26,8 @@ fn store() -> RouteStore {
 }
 
 fn backends(store: &mut RouteStore, all: &[&str]) {
-    store.set_backends(Arc::new(all.iter().map(|a| addr(a)).collect()));
+    let before: Vec<Addr> = store.wants.backends().collect();
+    store.change_backends(before.into_iter(), all.iter().map(|a| addr(a)));
 }
 
 /// The hop to `to` for some flow.

@@ -5,8 +5,8 @@
 //! second, at most [`CONFIRMATIONS`] neighbours a second, and asked for anew when it does not answer: a new MAC
 //! address is found within two seconds. What is missing is asked for every [`RETRY`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use maglane_shared::addr::Addr;
@@ -29,7 +29,8 @@ const MAX_ASKED: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct Wants {
-    backends: Arc<BTreeSet<Addr>>,
+    /// By how many ports each.
+    backends: BTreeMap<Addr, u32>,
     /// By workers, with the time they last did.
     asked: BTreeMap<(PortIndex, Addr), Duration>,
     /// When the kernel was last made to look.
@@ -37,18 +38,37 @@ pub(super) struct Wants {
 }
 
 impl Wants {
-    pub fn backends(&self) -> &BTreeSet<Addr> {
-        &self.backends
+    pub fn backends(&self) -> impl Iterator<Item = Addr> {
+        self.backends.keys().copied()
     }
 
     pub fn asked(&self) -> impl Iterator<Item = (PortIndex, Addr)> {
         self.asked.keys().copied()
     }
 
-    /// Says whether they are others than before.
-    pub fn set_backends(&mut self, backends: Arc<BTreeSet<Addr>>) -> bool {
-        let changed = !Arc::ptr_eq(&backends, &self.backends) && backends != self.backends;
-        self.backends = backends;
+    /// The addresses that are wanted now and were not before, or the other way round.
+    pub fn change_backends(
+        &mut self,
+        gone: impl Iterator<Item = Addr>,
+        come: impl Iterator<Item = Addr>,
+    ) -> Vec<Addr> {
+        let mut changed = vec![];
+        for addr in come {
+            let ports = self.backends.entry(addr).or_insert(0);
+            *ports += 1;
+            if *ports == 1 {
+                changed.push(addr);
+            }
+        }
+        for addr in gone {
+            if let Entry::Occupied(mut ports) = self.backends.entry(addr) {
+                *ports.get_mut() -= 1;
+                if *ports.get() == 0 {
+                    ports.remove();
+                    changed.push(addr);
+                }
+            }
+        }
         changed
     }
 

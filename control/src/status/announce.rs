@@ -17,15 +17,6 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// No port of it is in the plan.
-    pub fn not_served() -> Announced {
-        Announced {
-            holds: false,
-            reason: "NotServed",
-            message: "nothing is announced that is not served".into(),
-        }
-    }
-
     /// `there` have been told, `missing` are to be.
     pub fn new(reason: Reason, node: &str, there: &[&ObjectName], missing: &[&ObjectName]) -> Announced {
         let names = |peers: &[&ObjectName]| {

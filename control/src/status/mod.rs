@@ -1,13 +1,15 @@
 //! What users read on their objects: addresses and conditions of Services, counts of pools, Events. Pure.
 //!
-//! One condition a gate: [`ADDRESS_ALLOCATED`], [`BACKENDS_USABLE`], [`PROGRAMMED`], [`ANNOUNCED`]. Their messages hold nothing
-//! that changes by itself, so that a cluster at rest is written to never, and a change once.
+//! One condition a gate: [`SETTINGS_VALID`], [`ADDRESS_ALLOCATED`], [`BACKENDS_USABLE`], [`PROGRAMMED`],
+//! [`ANNOUNCED`]. Their messages hold nothing that changes by itself, so that a cluster at rest is written to never,
+//! and a change once; nor anything about the one who writes, but the last, which is about that node.
 
 mod announce;
 mod book;
 mod events;
 mod pool;
 mod service;
+mod settings;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +25,8 @@ pub use events::{EventKind, UserEvent};
 pub use pool::{pool_body, reservation_body};
 pub use service::{Gates, service_body};
 
+/// Every annotation and port of it can be used as it is.
+pub const SETTINGS_VALID: &str = "maglane.io/SettingsValid";
 /// It has the addresses it asks for.
 pub const ADDRESS_ALLOCATED: &str = "maglane.io/AddressAllocated";
 /// Each port has an endpoint that takes new flows.
@@ -32,7 +36,13 @@ pub const PROGRAMMED: &str = "maglane.io/Programmed";
 /// Routers have been told of it by the node that writes this.
 pub const ANNOUNCED: &str = "maglane.io/Announced";
 /// All of ours, in order.
-pub const CONDITIONS: [&str; 4] = [ADDRESS_ALLOCATED, BACKENDS_USABLE, PROGRAMMED, ANNOUNCED];
+pub const CONDITIONS: [&str; 5] = [
+    SETTINGS_VALID,
+    ADDRESS_ALLOCATED,
+    BACKENDS_USABLE,
+    PROGRAMMED,
+    ANNOUNCED,
+];
 
 /// Of `metav1.Condition`, without what the API server's clock decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

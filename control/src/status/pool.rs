@@ -12,14 +12,17 @@ use super::Truth;
 /// At most this many objects are named in a message.
 const NAMED: usize = 5;
 
-pub fn pool_body(spec: &PoolSpec, state: &PoolState) -> Value {
+/// `overlap` says what the pool has in common with addresses in use already.
+pub fn pool_body(spec: &PoolSpec, state: &PoolState, overlap: Option<&str>) -> Value {
     let (ipv4, ipv6) = (FamilyCounts::from(state.v4), FamilyCounts::from(state.v6));
-    let conditions = [readiness(spec, state), refusal(state)].map(|(kind, holds, reason, message)| {
-        json!({
-            "type": kind, "status": Truth::from(holds), "reason": reason, "message": message,
-            "observedGeneration": spec.generation,
-        })
-    });
+    let conditions = [readiness(spec, state), refusal(state), overlapping(overlap)].map(
+        |(kind, holds, reason, message)| {
+            json!({
+                "type": kind, "status": Truth::from(holds), "reason": reason, "message": message,
+                "observedGeneration": spec.generation,
+            })
+        },
+    );
     json!({ "status": {
         "assigned": ipv4.assigned.saturating_add(ipv6.assigned),
         "available": ipv4.available.saturating_add(ipv6.available),
@@ -47,6 +50,16 @@ fn readiness(spec: &PoolSpec, state: &PoolState) -> Said {
         return ("Ready", false, "PoolDisabled", message);
     }
     ("Ready", true, "Ready", "it gives addresses".to_owned())
+}
+
+fn overlapping(overlap: Option<&str>) -> Said {
+    match overlap {
+        Some(overlap) => ("Overlapping", true, "AddressesInUse", overlap.to_owned()),
+        None => {
+            let message = "no node, pod or cluster IP that is known has an address of it".to_owned();
+            ("Overlapping", false, "NoOverlap", message)
+        }
+    }
 }
 
 fn refusal(state: &PoolState) -> Said {

@@ -3,6 +3,7 @@
 use maglane_shared::addr::Addr;
 use serde_json::{Value, json};
 
+use super::settings::settings;
 use super::{ADDRESS_ALLOCATED, ANNOUNCED, Announced, BACKENDS_USABLE, Condition, PROGRAMMED, Truth};
 use crate::ipam::Answer;
 use crate::model::{PortProtocol, ServiceSpec};
@@ -22,6 +23,7 @@ pub struct Gates {
 pub fn service_body(spec: &ServiceSpec, answer: &Answer, gates: Gates) -> Value {
     let addresses: Vec<Addr> = answer.addrs().collect();
     let conditions = [
+        settings(spec),
         allocated(answer),
         backends(&addresses, &gates),
         programmed(&addresses, &gates),
@@ -59,7 +61,12 @@ fn ingress(addr: Addr, spec: &ServiceSpec) -> Value {
     entry
 }
 
-fn condition(kind: &str, holds: impl Into<Truth>, reason: &str, message: impl Into<Box<str>>) -> Condition {
+pub(super) fn condition(
+    kind: &str,
+    holds: impl Into<Truth>,
+    reason: &str,
+    message: impl Into<Box<str>>,
+) -> Condition {
     Condition {
         kind: kind.into(),
         status: holds.into(),
@@ -131,13 +138,13 @@ fn programmed(addresses: &[Addr], gates: &Gates) -> Condition {
             PROGRAMMED,
             true,
             "Programmed",
-            "every worker runs a table with it",
+            "every worker of the node that writes this runs a table with it",
         ),
         (false, false) => condition(
             PROGRAMMED,
             false,
             "Pending",
-            "not every worker runs a table with it yet",
+            "not every worker of the node that writes this runs a table with it yet",
         ),
     }
 }

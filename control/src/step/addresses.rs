@@ -8,11 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maglane_shared::addr::Addr;
 
+use crate::catalog::PoolFigures;
 use crate::ipam::{self, Allocation, Answer, Class, Held, Labels, Request, Snapshot};
 use crate::model::{ClusterId, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
 use crate::plan::{PlanSettings, is_ours};
+use crate::problem::Problem;
 use crate::status::{self, Book, Gates, StatusWrite, UserEvent};
 use crate::store::Store;
+
+use super::overlaps::{self, Occupants};
 
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
@@ -27,6 +31,8 @@ pub(super) struct Addresses {
     waiting: BTreeSet<ObjectName>,
     /// The reason last told in an Event.
     told: BTreeMap<ObjectName, &'static str>,
+    /// About pools, by cluster.
+    overlaps: BTreeMap<ClusterId, Vec<Problem>>,
 }
 
 /// What follows from an allocation.
@@ -36,6 +42,8 @@ pub(super) struct Outcome {
     pub events: Vec<UserEvent>,
     /// Services of manifests with the addresses they now have.
     pub granted: Vec<(ObjectName, Vec<Addr>)>,
+    /// Was anything looked at anew?
+    pub allocated: bool,
 }
 
 impl Addresses {
@@ -79,6 +87,7 @@ impl Addresses {
         self.told.clear();
         // What was given and never written was given to nobody.
         self.allocations.remove(&ClusterId::OWN);
+        self.overlaps.remove(&ClusterId::OWN);
         if leading {
             self.stale.insert(ClusterId::OWN);
             let own = store
@@ -88,23 +97,47 @@ impl Addresses {
         }
     }
 
+    pub fn problems(&self) -> Vec<Problem> {
+        self.overlaps.values().flatten().cloned().collect()
+    }
+
+    /// How the pools are used, as far as this process decides about them; those of a name together.
+    pub fn figures(&self) -> Vec<PoolFigures> {
+        let mut all: BTreeMap<&str, PoolFigures> = BTreeMap::new();
+        for allocation in self.allocations.values() {
+            for (pool, state) in &allocation.pools {
+                all.entry(pool)
+                    .or_insert_with(|| PoolFigures::new(pool))
+                    .add(state);
+            }
+            for answer in allocation.services.values() {
+                let pools: BTreeSet<&str> = answer
+                    .addresses
+                    .iter()
+                    .filter_map(|a| a.pool.as_deref())
+                    .collect();
+                for pool in pools {
+                    all.entry(pool).or_insert_with(|| PoolFigures::new(pool)).services += 1;
+                }
+            }
+        }
+        all.into_values().collect()
+    }
+
     /// `synced` says whether a cluster has told all it has: nothing may be given before.
     pub fn settle(
         &mut self,
         store: &Store,
         settings: &PlanSettings,
         synced: impl Fn(ClusterId) -> bool,
-        gates: impl Fn(&ObjectName) -> Gates,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         for cluster in [ClusterId::MANIFESTS, ClusterId::OWN] {
             let may = synced(cluster) && (cluster == ClusterId::MANIFESTS || self.leading);
             if may && self.stale.remove(&cluster) {
                 self.allocate(cluster, store, settings, &mut outcome);
+                outcome.allocated = true;
             }
-        }
-        if self.leading && synced(ClusterId::OWN) {
-            self.statuses(store, gates, &mut outcome);
         }
         outcome
     }
@@ -117,25 +150,7 @@ impl Addresses {
         outcome: &mut Outcome,
     ) {
         let before = self.allocations.remove(&cluster).unwrap_or_default();
-        let own = store.services().filter(|service| service.name.cluster == cluster);
-        let requests: Vec<Request> = own
-            .filter_map(|service| request(service, settings, &before, store))
-            .collect();
-        let namespaces: BTreeMap<Box<str>, Labels> = store
-            .namespaces()
-            .filter(|namespace| namespace.name.cluster == cluster)
-            .map(|namespace| (namespace.name.name.clone(), namespace.labels.clone()))
-            .collect();
-        let pools = store.pools().filter(|pool| pool.name.cluster == cluster);
-        let reservations = store.reservations().map(|spec| &spec.reservation);
-        let after = ipam::allocate(&Snapshot {
-            pools: pools.map(|spec| &spec.pool).collect(),
-            reservations: reservations
-                .filter(|reservation| reservation.name.cluster == cluster)
-                .collect(),
-            namespaces: &namespaces,
-            requests: requests.iter().collect(),
-        });
+        let (requests, after) = allocation(cluster, store, settings, &before);
         for request in requests.iter().filter(|request| request.class == Class::Ours) {
             let Some(answer) = after.services.get(&request.name) else {
                 continue;
@@ -169,7 +184,23 @@ impl Addresses {
             .extend(status::of_answer(&request.name, uid, &held, answer, news));
     }
 
+    /// What is odd about the pools, for their status and as problems.
+    fn overlapping(&mut self, cluster: ClusterId, store: &Store) -> BTreeMap<ObjectName, String> {
+        let occupants = Occupants::of(store, cluster);
+        let mut said = BTreeMap::new();
+        let mut problems = vec![];
+        for spec in store.pools().filter(|spec| spec.name.cluster == cluster) {
+            if let Some(overlap) = occupants.overlap(spec) {
+                problems.push(overlaps::problem(spec, &overlap));
+                said.insert(spec.name.clone(), format!("{overlap}; {}", overlaps::REMEDY));
+            }
+        }
+        self.overlaps.insert(cluster, problems);
+        said
+    }
+
     fn pools(&mut self, cluster: ClusterId, store: &Store, after: &Allocation, outcome: &mut Outcome) {
+        let overlaps = self.overlapping(cluster, store);
         if cluster != ClusterId::OWN {
             return;
         }
@@ -181,7 +212,7 @@ impl Addresses {
                 kind: ObjectKind::AddressPool,
                 name: spec.name.clone(),
             };
-            let body = status::pool_body(spec, state);
+            let body = status::pool_body(spec, state, overlaps.get(&spec.name).map(String::as_str));
             outcome
                 .writes
                 .extend(self.book.settle(object, body, &spec.observed));
@@ -204,7 +235,8 @@ impl Addresses {
         }
     }
 
-    fn statuses(&mut self, store: &Store, gates: impl Fn(&ObjectName) -> Gates, outcome: &mut Outcome) {
+    /// What is to be said on Services, once it is known how far they have come.
+    pub fn statuses(&mut self, store: &Store, gates: impl Fn(&ObjectName) -> Gates, outcome: &mut Outcome) {
         let Some(allocation) = self.allocations.get(&ClusterId::OWN) else {
             return;
         };
@@ -232,6 +264,35 @@ fn object(name: &ObjectName) -> ObjectRef {
         kind: ObjectKind::Service,
         name: name.clone(),
     }
+}
+
+/// What the Services of a cluster ask for, and what they get. `before` is the last such answer.
+pub(crate) fn allocation(
+    cluster: ClusterId,
+    store: &Store,
+    settings: &PlanSettings,
+    before: &Allocation,
+) -> (Vec<Request>, Allocation) {
+    let own = store.services().filter(|service| service.name.cluster == cluster);
+    let requests: Vec<Request> = own
+        .filter_map(|service| request(service, settings, before, store))
+        .collect();
+    let namespaces: BTreeMap<Box<str>, Labels> = store
+        .namespaces()
+        .filter(|namespace| namespace.name.cluster == cluster)
+        .map(|namespace| (namespace.name.name.clone(), namespace.labels.clone()))
+        .collect();
+    let pools = store.pools().filter(|pool| pool.name.cluster == cluster);
+    let reservations = store.reservations().map(|spec| &spec.reservation);
+    let after = ipam::allocate(&Snapshot {
+        pools: pools.map(|spec| &spec.pool).collect(),
+        reservations: reservations
+            .filter(|reservation| reservation.name.cluster == cluster)
+            .collect(),
+        namespaces: &namespaces,
+        requests: requests.iter().collect(),
+    });
+    (requests, after)
 }
 
 /// A Service's request, with everything it has been given.

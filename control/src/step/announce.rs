@@ -16,13 +16,13 @@ use maglane_shared::table::Generation;
 use super::Controller;
 use super::steering::Presence;
 use crate::announce::{
-    BfdSession, BgpPlan, BgpSession, Candidate, Memory, Node, Situation, Standing, Verdict, decide,
+    BfdSession, BgpPlan, BgpSession, Candidate, Memory, Node, Reason, Situation, Standing, Verdict, decide,
 };
 use crate::catalog::AnnounceView;
-use crate::compile::{CompiledPort, Compiler};
+use crate::compile::Compiler;
 use crate::effect::Effect;
 use crate::event::{Event, Source};
-use crate::model::{ClusterId, NodeKey, NodeSpec, ObjectName};
+use crate::model::{ClusterId, NodeKey, NodeSpec, ObjectName, ServiceSpec};
 use crate::plan::{Plan, PlannedPort, Reach};
 use crate::problem::Problem;
 use crate::status::{Announced, Book, SessionWrite, StatusWrite, acceptance_body, session_write};
@@ -76,6 +76,8 @@ pub(super) struct Announcer {
     bfd: BTreeMap<ObjectName, BfdSession>,
     draining: Option<Duration>,
     verdicts: BTreeMap<ObjectName, Verdict>,
+    /// Of Services that are not served.
+    at_least: Reason,
     /// Services of which something else is to be said than before.
     to_say: BTreeSet<ObjectName>,
     problems: Vec<Problem>,
@@ -83,7 +85,9 @@ pub(super) struct Announcer {
     book: Book,
     /// Addresses that have usable backends in every table since.
     usable: Presence<Addr>,
-    seen: Arc<[CompiledPort]>,
+    /// They must be looked at when the next table is out.
+    stale: bool,
+    waiting: bool,
     /// There was something on the disk to begin with.
     restored: bool,
     /// Sessions whose state may have to be written.
@@ -104,11 +108,13 @@ impl Announcer {
             bfd: BTreeMap::new(),
             draining: None,
             verdicts: BTreeMap::new(),
+            at_least: Reason::NoMatchingAdvertisement,
             to_say: BTreeSet::new(),
             problems: vec![],
             book: Book::default(),
             usable: Presence::default(),
-            seen: [].into(),
+            stale: true,
+            waiting: true,
             restored: false,
             news: BTreeSet::new(),
             written: BTreeMap::new(),
@@ -201,19 +207,30 @@ impl Announcer {
         self.settle_leaving(Some(now)) || self.draining.is_some()
     }
 
+    /// Ports have changed by more than that some of their backends came or went.
+    pub fn look_again(&mut self) {
+        self.stale = true;
+    }
+
     /// A new table.
     pub fn published(&mut self, compiler: &Compiler, generation: Generation) {
-        if Arc::ptr_eq(&self.seen, compiler.ports()) {
+        if !std::mem::take(&mut self.stale) {
             return;
         }
-        self.seen = Arc::clone(compiler.ports());
-        let served = self.seen.iter().map(|port| &port.planned);
+        let served = compiler.ports().iter().map(|port| &port.planned);
         let usable = served.filter(|port| is_usable(port)).map(|port| port.key.addr);
         self.usable.update(usable.collect(), generation);
+        self.waiting = true;
+    }
+
+    /// Does it matter which tables the workers run, as long as they go on?
+    pub fn waits(&self) -> bool {
+        self.waiting
     }
 
     /// The next plan, when another one is wanted than the last.
     pub fn next(&mut self, world: World<'_>, now: Duration) -> Option<BgpPlan> {
+        self.waiting = !self.usable.all_since(world.running);
         let node = world.node.unwrap_or_default();
         let of_node = |spec: &&NodeSpec| &*spec.name.name == node && !spec.name.cluster.is_remote();
         let spec = world.store.nodes().find(of_node);
@@ -233,6 +250,7 @@ impl Announcer {
         };
         let decision = decide(&situation, &mut self.memory);
         self.problems = decision.problems;
+        self.at_least = decision.at_least;
         let before = std::mem::replace(&mut self.verdicts, decision.verdicts);
         let changed = self
             .verdicts
@@ -323,9 +341,8 @@ impl Announcer {
                 .get(*peer)
                 .is_some_and(|s| s.is_established() && s.told > 0)
         };
-        let Some(verdict) = self.verdicts.get(name) else {
-            return Announced::not_served();
-        };
+        let unknown = Verdict::of(self.at_least);
+        let verdict = self.verdicts.get(name).unwrap_or(&unknown);
         let (there, missing): (Vec<&ObjectName>, Vec<&ObjectName>) = verdict.peers.iter().partition(has);
         Announced::new(verdict.reason, node.unwrap_or_default(), &there, &missing)
     }
@@ -378,6 +395,7 @@ pub(super) fn concerns(event: &Event) -> bool {
             | Event::PoolDeleted(_)
             | Event::BgpSession(_)
             | Event::BgpSessionEnded(_)
+            | Event::BfdSession(_)
             | Event::Draining(_)
             | Event::Leading(_)
             | Event::SourceProblems { .. }
@@ -451,6 +469,13 @@ impl Controller {
         held.cloned().collect()
     }
 
+    /// Do selectors of Services see it otherwise now?
+    pub(super) fn relabels(&self, spec: &ServiceSpec) -> bool {
+        let labels = |spec: &ServiceSpec| spec.request.as_ref().map(|request| request.labels.clone());
+        let before = self.store.service(&spec.name).and_then(labels);
+        before != labels(spec)
+    }
+
     pub(super) fn session_states(&mut self, now: Duration) -> Option<Effect> {
         let node = self.settings.plan.node.as_deref();
         let states = self.announcer.states(node, now);
@@ -459,7 +484,7 @@ impl Controller {
     }
 }
 
-fn is_usable(port: &PlannedPort) -> bool {
+pub(super) fn is_usable(port: &PlannedPort) -> bool {
     port.backends.iter().any(|backend| backend.weight > 0)
 }
 

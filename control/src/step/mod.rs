@@ -8,10 +8,13 @@
 mod addresses;
 mod announce;
 mod floor;
+mod node_health;
+mod overlaps;
 mod problems;
 mod removals;
 mod restored;
 mod steering;
+mod swaps;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -34,14 +37,17 @@ use crate::routes::RouteStore;
 use crate::status::{Announced, Gates};
 use crate::store::Store;
 
-use addresses::Addresses;
+pub(crate) use addresses::allocation;
+use addresses::{Addresses, Outcome};
 use announce::Announcer;
 pub use announce::Told;
 use floor::Floor;
+use node_health::NodeHealth;
 use problems::Complaints;
 use removals::Removals;
 use restored::Restored;
 use steering::Steering;
+use swaps::{Swaps, addrs_of};
 use tiers::Tiers;
 
 #[derive(Clone, Debug)]
@@ -65,9 +71,9 @@ pub struct Resume {
     /// The last one published.
     pub table: Arc<ForwardingTable>,
     /// What is in it.
-    pub ports: Arc<[CompiledPort]>,
+    pub ports: Arc<[Arc<CompiledPort>]>,
     /// The last plan sent, with every address that may be steered.
-    pub steered: SteerPlan,
+    pub steered: Arc<SteerPlan>,
     /// What routers were told.
     pub told: Told,
 }
@@ -86,6 +92,7 @@ pub struct Controller {
     services: BTreeMap<ObjectName, ServicePlan>,
     tiers: Tiers,
     floor: Floor,
+    node_health: NodeHealth,
     removals: Removals,
     restored: Restored,
     addresses: Addresses,
@@ -117,7 +124,8 @@ impl Controller {
             .map(|port| Arc::clone(&port.planned))
             .collect();
         let mut routes = RouteStore::new(settings.interfaces.clone());
-        routes.set_backends(backends_of(&ports));
+        let backends = ports.iter().flat_map(|port| addrs_of(port));
+        routes.change_backends(std::iter::empty(), backends);
         Controller {
             store: Store::default(),
             routes,
@@ -129,6 +137,7 @@ impl Controller {
             services: BTreeMap::new(),
             tiers: Tiers::default(),
             floor: Floor::default(),
+            node_health: NodeHealth::default(),
             removals: Removals::new(settings.max_removal_percent),
             restored: Restored::default(),
             addresses: Addresses::default(),
@@ -172,10 +181,11 @@ impl Controller {
             generation: self.generation,
             running: self.running.clone(),
             ports: Arc::clone(self.compiler.ports()),
-            steered: self.steering.confirmed().vips.clone(),
+            steered: Arc::clone(self.steering.confirmed()),
             announce: self.announcer.view(),
             problems: self.complaints.all().cloned().collect(),
             sources: self.sources(),
+            pools: self.addresses.figures(),
         });
         self.catalog = Some(Arc::clone(&catalog));
         catalog
@@ -186,7 +196,7 @@ impl Controller {
         Resume {
             table: self.table(),
             ports: Arc::clone(self.compiler.ports()),
-            steered: self.steering.resume(),
+            steered: Arc::clone(self.steering.resume()),
             told: self.announcer.told(),
         }
     }
@@ -208,25 +218,32 @@ impl Controller {
 
     fn apply(&mut self, event: Event, now: Duration) {
         self.restored.look(&event);
-        self.moved |= announce::concerns(&event);
+        if announce::concerns(&event) {
+            self.moved = true;
+            self.catalog = None;
+        }
         let routes = &mut self.routes;
         match event {
             Event::ServiceApplied(spec) => {
                 self.removals.withdraw(&spec.name);
                 self.addresses.touch(spec.name.cluster);
                 self.addresses.look_at(&spec.name);
+                self.moved |= self.relabels(&spec);
                 self.dirty.extend(self.store.apply_service(*spec));
             }
             Event::ServiceDeleted(name) => self.removals.wish(name),
             Event::SliceApplied(spec) => self.dirty.extend(self.store.apply_slice(*spec)),
             Event::SliceDeleted(name) => self.dirty.extend(self.store.delete_slice(&name)),
             Event::NodeApplied(spec) => {
+                let cluster = spec.name.cluster;
                 if self.store.apply_node(*spec) {
+                    self.addresses.touch(cluster);
                     self.dirty_all();
                 }
             }
             Event::NodeDeleted(name) => {
                 if self.store.delete_node(&name) {
+                    self.addresses.touch(name.cluster);
                     self.dirty_all();
                 }
             }
@@ -251,6 +268,8 @@ impl Controller {
             }
             Event::AnnounceApplied(object) => self.moved |= self.store.apply_announce(*object),
             Event::AnnounceDeleted(object) => self.moved |= self.store.delete_announce(&object),
+            Event::ImportApplied(spec) => self.dirty.extend(self.store.apply_import(*spec)),
+            Event::ImportDeleted(name) => self.dirty.extend(self.store.delete_import(&name)),
             Event::Granted { service, addresses } => self.dirty.extend(self.store.grant(service, addresses)),
             Event::Leading(leading) => self.addresses.lead(leading, &self.store),
             Event::Restored(events) => {
@@ -285,6 +304,15 @@ impl Controller {
             Event::NeighborChanged(neighbor) => routes.neighbor_changed(neighbor),
             Event::NeighborRemoved { interface, addr } => routes.neighbor_removed(interface, addr),
             Event::NeighborWanted { port, addr } => routes.neighbor_wanted(port, addr, now),
+            Event::NodeHealth { target, verdict } => {
+                if self.node_health.told(target, verdict) {
+                    let asks = self
+                        .services
+                        .iter()
+                        .filter(|(_, plan)| plan.probes.contains(&target));
+                    self.dirty.extend(asks.map(|(name, _)| name.clone()));
+                }
+            }
             Event::WorkerGeneration { worker, generation } => self.worker_runs(worker, generation),
             Event::Steered { revision } => {
                 self.steering.done(revision);
@@ -311,8 +339,9 @@ impl Controller {
             .get_mut(usize::from(worker))
             .filter(|running| **running != generation)
         {
+            let fell_back = generation < *running;
             *running = generation;
-            self.moved = true;
+            self.moved |= fell_back || self.steering.waits() || self.announcer.waits();
             self.catalog = None;
         }
     }
@@ -326,18 +355,20 @@ impl Controller {
         self.replan(now);
         if self.may_act() {
             if std::mem::take(&mut self.moved) {
+                self.announcer.look_again();
                 effects.extend(self.announce(now));
                 // First: what is un-steered here may still be in the table for a while, never the other way round.
                 effects.extend(self.steer().map(Effect::Steer));
                 self.choose_ports();
             }
+            effects.extend(self.node_health.settle(&self.services));
             effects.extend(self.publish().map(Effect::Publish));
             let due = self.routes.due(now);
             if !due.is_empty() {
                 effects.push(Effect::ResolveNeighbors(due));
             }
         }
-        effects.extend(addresses);
+        effects.extend(self.say(addresses));
         effects.extend(self.session_states(now));
         effects.extend(self.report());
         effects
@@ -350,25 +381,29 @@ impl Controller {
         }
     }
 
-    fn settle_addresses(&mut self) -> Vec<Effect> {
-        let synced = |cluster| match cluster {
-            ClusterId::MANIFESTS => self.synced.contains(&Source::Manifests),
-            cluster => self.synced.contains(&Source::Cluster(cluster)),
-        };
-        let steered = &self.steering.confirmed().vips;
-        let services = &self.services;
-        let store = &self.store;
-        let announcer = &self.announcer;
-        let node = self.settings.plan.node.as_deref();
-        let gates = |name: &ObjectName| Gates {
-            announced: announcer.announced(name, node),
-            ..gates(store.service(name), services.get(name), steered)
-        };
-        let outcome = self
-            .addresses
-            .settle(&self.store, &self.settings.plan, synced, gates);
-        for (name, addresses) in outcome.granted {
+    fn settle_addresses(&mut self) -> Outcome {
+        let synced = |cluster| is_synced(&self.synced, cluster);
+        let mut outcome = self.addresses.settle(&self.store, &self.settings.plan, synced);
+        if outcome.allocated {
+            self.catalog = None;
+        }
+        for (name, addresses) in std::mem::take(&mut outcome.granted) {
             self.dirty.extend(self.store.grant(name, addresses));
+        }
+        outcome
+    }
+
+    /// What has come of addresses, in words.
+    fn say(&mut self, mut outcome: Outcome) -> Vec<Effect> {
+        if self.addresses.is_leading() && is_synced(&self.synced, ClusterId::OWN) {
+            let steered = &self.steering.confirmed().vips;
+            let node = self.settings.plan.node.as_deref();
+            let (services, store, announcer) = (&self.services, &self.store, &self.announcer);
+            let gates = |name: &ObjectName| {
+                let announced = announcer.announced(name, node);
+                gates(store.service(name), services.get(name), steered, announced)
+            };
+            self.addresses.statuses(store, gates, &mut outcome);
         }
         let mut effects = vec![];
         if !outcome.writes.is_empty() {
@@ -434,38 +469,46 @@ impl Controller {
             return;
         }
         let nodes: Vec<&NodeSpec> = self.store.nodes().collect();
+        let mut swaps = Swaps::none();
         for name in std::mem::take(&mut self.dirty) {
             let before = self.services.remove(&name);
             self.addresses.look_at(&name);
+            self.node_health.look_at(before.as_ref());
             let Some(service) = self.store.service(&name) else {
                 self.tiers.forget(&name);
                 before.iter().for_each(|before| self.floor.forget(before));
+                swaps.give_up();
                 continue;
             };
-            let around = |failed_over| Surroundings {
+            let around = |others| Surroundings {
                 local: self.routes.local(),
                 nodes: &nodes,
-                failed_over,
+                down: self.node_health.down(),
+                others,
             };
-            let plan =
-                |failed_over| plan_service(service, &self.store, &self.settings.plan, around(failed_over));
-            let held = self.tiers.failed_over(&name);
+            let plan = |others| plan_service(service, &self.store, &self.settings.plan, around(others));
+            let held = self.tiers.others(&name);
             let first = plan(held);
-            let failed_over = self.tiers.settle(service, first.ready_here, now);
-            let plan = if failed_over == held {
-                first
-            } else {
-                plan(failed_over)
-            };
+            let global = self.store.global(service);
+            let threshold = global.and_then(|global| global.failover_threshold);
+            let others = self.tiers.settle(&name, threshold, first.ready_here, now);
+            let plan = if others == held { first } else { plan(others) };
             let plan = self.floor.hold(plan, before.as_ref(), now);
             let plan = match &before {
                 Some(before) => plan.sharing(before),
                 None => plan,
             };
+            swaps.add(before.as_ref(), &plan);
+            self.node_health.look_at(Some(&plan));
             self.services.insert(name, plan);
         }
-        self.plan = Plan::merge(self.services.values());
-        self.moved = true;
+        match swaps.all() {
+            Some(swaps) => swaps.into_iter().for_each(|swap| self.swap(swap)),
+            None => {
+                self.plan = Plan::merge(self.services.values());
+                self.moved = true;
+            }
+        }
     }
 
     fn steer(&mut self) -> Option<SteerPlan> {
@@ -499,11 +542,7 @@ impl Controller {
             return;
         }
         let ports: Vec<_> = self.plan.ports.iter().cloned().chain(retained).collect();
-        if !same_arcs(&ports, &self.ports) {
-            self.ports = ports;
-            self.routes.set_backends(backends_of(&self.ports));
-            self.stale = true;
-        }
+        self.set_ports(ports);
     }
 
     fn publish(&mut self) -> Option<Generation> {
@@ -528,13 +567,15 @@ impl Controller {
                 name,
             })
         };
-        let own: [Vec<Problem>; 6] = [
+        let own: [Vec<Problem>; 8] = [
             self.announcer.problems(),
             self.floor.problems(owner),
             self.removals.problem().into_iter().collect(),
             self.compiler.problems(),
             self.routes.problems(),
             self.steering.problem().into_iter().collect(),
+            self.node_health.problems(),
+            self.addresses.problems(),
         ];
         let (appeared, cleared) = self.complaints.settle(&self.plan.problems, own.concat())?;
         self.catalog = None;
@@ -542,8 +583,20 @@ impl Controller {
     }
 }
 
+fn is_synced(synced: &BTreeSet<Source>, cluster: ClusterId) -> bool {
+    synced.contains(&match cluster {
+        ClusterId::MANIFESTS => Source::Manifests,
+        cluster => Source::Cluster(cluster),
+    })
+}
+
 /// How far a Service has come; its load balancer addresses alone count.
-fn gates(service: Option<&ServiceSpec>, plan: Option<&ServicePlan>, steered: &BTreeSet<Addr>) -> Gates {
+fn gates(
+    service: Option<&ServiceSpec>,
+    plan: Option<&ServicePlan>,
+    steered: &BTreeSet<Addr>,
+    announced: Announced,
+) -> Gates {
     let vips = service
         .and_then(|service| service.vips.get())
         .map(Vec::as_slice)
@@ -552,18 +605,9 @@ fn gates(service: Option<&ServiceSpec>, plan: Option<&ServicePlan>, steered: &BT
     let ports: Vec<&Arc<PlannedPort>> = all.filter(|port| vips.contains(&port.key.addr)).collect();
     let usable = |port: &&&Arc<PlannedPort>| port.backends.iter().any(|backend| backend.weight > 0);
     Gates {
-        announced: Announced::not_served(),
+        announced,
         ports: ports.len(),
         usable_ports: ports.iter().filter(usable).count(),
         programmed: !ports.is_empty() && ports.iter().all(|port| steered.contains(&port.key.addr)),
     }
-}
-
-fn backends_of(ports: &[Arc<PlannedPort>]) -> Arc<BTreeSet<Addr>> {
-    let backends = ports.iter().flat_map(|port| &port.backends);
-    Arc::new(backends.map(|backend| backend.addr).collect())
-}
-
-fn same_arcs(a: &[Arc<PlannedPort>], b: &[Arc<PlannedPort>]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
 }

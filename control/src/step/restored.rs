@@ -28,7 +28,7 @@ impl Restored {
         let cluster = match source {
             Source::Manifests => ClusterId::MANIFESTS,
             Source::Cluster(cluster) => cluster,
-            Source::Kernel | Source::Status => return vec![],
+            Source::Kernel | Source::Status | Source::HealthPorts => return vec![],
         };
         let (gone, rest) = std::mem::take(&mut self.unconfirmed)
             .into_iter()
@@ -56,6 +56,8 @@ fn subject(event: &Event) -> Option<ObjectRef> {
         Event::PoolDeleted(name) => (ObjectKind::AddressPool, name),
         Event::ReservationApplied(spec) => (ObjectKind::AddressReservation, &spec.reservation.name),
         Event::ReservationDeleted(name) => (ObjectKind::AddressReservation, name),
+        Event::ImportApplied(spec) => (ObjectKind::ServiceImport, &spec.name),
+        Event::ImportDeleted(name) => (ObjectKind::ServiceImport, name),
         Event::Restored(_)
         | Event::Granted { .. }
         | Event::Leading(_)
@@ -68,6 +70,7 @@ fn subject(event: &Event) -> Option<ObjectRef> {
         | Event::NeighborChanged(_)
         | Event::NeighborRemoved { .. }
         | Event::NeighborWanted { .. }
+        | Event::NodeHealth { .. }
         | Event::WorkerGeneration { .. }
         | Event::Steered { .. }
         | Event::SteerFailed { .. }

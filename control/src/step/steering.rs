@@ -7,7 +7,7 @@ use maglane_shared::addr::{Addr, VipKey};
 use maglane_shared::service::ForwardingMode;
 use maglane_shared::table::{Generation, ServiceTable};
 
-use crate::compile::{CompiledPort, Compiler};
+use crate::compile::Compiler;
 use crate::effect::{PortSpan, SteerPlan};
 use crate::plan::{PlannedPort, Reach};
 use crate::problem::Problem;
@@ -34,6 +34,10 @@ impl<K: Ord + Copy> Presence<K> {
     pub fn since(&self, key: &K, generation: Generation) -> bool {
         self.0.get(key).is_some_and(|born| *born <= generation)
     }
+
+    pub fn all_since(&self, generation: Generation) -> bool {
+        self.0.values().all(|born| *born <= generation)
+    }
 }
 
 #[derive(Debug)]
@@ -43,7 +47,9 @@ pub(super) struct Steering {
     dnat_endpoints: Presence<VipKey>,
     /// The table those are about.
     seen: Arc<ServiceTable>,
-    confirmed: SteerPlan,
+    confirmed: Arc<SteerPlan>,
+    /// What [`Steering::resume`] says.
+    kept: Arc<SteerPlan>,
     /// Addresses of plans that were sent since and may be partly in force.
     attempted: BTreeSet<Addr>,
     attempted_endpoints: BTreeSet<VipKey>,
@@ -52,6 +58,8 @@ pub(super) struct Steering {
     failure: Option<String>,
     /// Nobody has answered yet for what an earlier controller sent.
     unsure: bool,
+    /// Some table's newcomers may not be steered yet: workers that take it decide.
+    waiting: bool,
     /// After a failure nothing is sent before the next tick.
     resting: bool,
 }
@@ -59,7 +67,7 @@ pub(super) struct Steering {
 impl Steering {
     /// `confirmed` is what an earlier controller left, so every worker has run tables with it; `compiler` has
     /// the last such table.
-    pub fn new(confirmed: SteerPlan, compiler: &Compiler) -> Steering {
+    pub fn new(confirmed: Arc<SteerPlan>, compiler: &Compiler) -> Steering {
         let proven = Generation(0);
         let mut steering = Steering {
             vips: Presence(confirmed.vips.iter().map(|vip| (*vip, proven)).collect()),
@@ -68,31 +76,38 @@ impl Steering {
             seen: Arc::clone(&compiler.table().services),
             revision: confirmed.revision,
             unsure: confirmed.revision != 0,
+            kept: Arc::clone(&confirmed),
             confirmed,
             attempted: BTreeSet::new(),
             attempted_endpoints: BTreeSet::new(),
             in_flight: None,
             failure: None,
+            waiting: true,
             resting: false,
         };
         steering.take_stock(compiler, compiler.table().generation);
         steering
     }
 
-    pub fn confirmed(&self) -> &SteerPlan {
+    pub fn confirmed(&self) -> &Arc<SteerPlan> {
         &self.confirmed
     }
 
     /// What the next controller of this process must know: the last plan that was sent, with every address
     /// that may be steered.
-    pub fn resume(&self) -> SteerPlan {
-        let latest = self.in_flight.as_ref().unwrap_or(&self.confirmed);
-        SteerPlan {
+    pub fn resume(&self) -> &Arc<SteerPlan> {
+        &self.kept
+    }
+
+    /// Asked for after every step, made when it changes.
+    fn keep(&mut self) {
+        let latest = self.in_flight.as_ref().unwrap_or(&*self.confirmed);
+        self.kept = Arc::new(SteerPlan {
             revision: self.revision,
             vips: self.possible(),
             endpoints: self.possible_endpoints(),
             ..latest.clone()
-        }
+        });
     }
 
     /// Every address that an interface may be steering now.
@@ -107,7 +122,10 @@ impl Steering {
     }
 
     pub fn published(&mut self, compiler: &Compiler, generation: Generation) {
-        if !Arc::ptr_eq(&self.seen, &compiler.table().services) {
+        let services = &compiler.table().services;
+        if Arc::ptr_eq(&self.seen, services) || self.seen.takes_the_same(services) {
+            self.seen = Arc::clone(services);
+        } else {
             self.take_stock(compiler, generation);
         }
     }
@@ -122,8 +140,9 @@ impl Steering {
             .iter()
             .filter(|port| port.planned.mode == ForwardingMode::Dnat);
         self.dnat_endpoints
-            .update(dnat.flat_map(CompiledPort::endpoints).collect(), generation);
+            .update(dnat.flat_map(|port| port.endpoints()).collect(), generation);
         self.seen = Arc::clone(services);
+        self.waiting = true;
     }
 
     /// The next plan to send, when another one is wanted than the last. `running` is the oldest generation
@@ -139,6 +158,7 @@ impl Steering {
             return None;
         }
         let wanted = self.wanted(ports, running, nat_returns, local);
+        self.waiting = !self.all_since(running);
         if !self.unsure && self.failure.is_none() && wanted.same_set(&self.confirmed) {
             return None;
         }
@@ -150,7 +170,20 @@ impl Steering {
         self.attempted.extend(&wanted.vips);
         self.attempted_endpoints.extend(&wanted.endpoints);
         self.in_flight = Some(wanted.clone());
+        self.keep();
         Some(wanted)
+    }
+
+    /// Can workers that go on change nothing any more?
+    fn all_since(&self, running: Generation) -> bool {
+        self.vips.all_since(running)
+            && self.endpoints.all_since(running)
+            && self.dnat_endpoints.all_since(running)
+    }
+
+    /// Does it matter which tables the workers run, as long as they go on?
+    pub fn waits(&self) -> bool {
+        self.waiting
     }
 
     fn wanted<'p>(
@@ -196,11 +229,12 @@ impl Steering {
 
     pub fn done(&mut self, revision: u64) {
         if let Some(plan) = self.in_flight.take_if(|plan| plan.revision == revision) {
-            self.confirmed = plan;
+            self.confirmed = Arc::new(plan);
             self.attempted.clear();
             self.attempted_endpoints.clear();
             self.failure = None;
             self.unsure = false;
+            self.keep();
         }
     }
 
@@ -208,6 +242,7 @@ impl Steering {
         if self.in_flight.take_if(|plan| plan.revision == revision).is_some() {
             self.failure = Some(reason);
             self.resting = true;
+            self.keep();
         }
     }
 

@@ -1,4 +1,6 @@
 mod addresses;
+mod announce;
+mod node_health;
 mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +11,13 @@ use maglane_shared::service::ForwardingMode;
 use proptest::prelude::*;
 
 use super::*;
+use crate::announce::BgpPlan;
 use crate::effect::{NeighborRef, Question};
+use crate::health::{HealthAnswer, ProbeTarget, Verdict};
 use crate::model::{EndpointSliceSpec, ServiceSpec};
 use crate::plan::plan;
 use crate::problem::Severity;
-use crate::status::{StatusWrite, UserEvent};
+use crate::status::{SessionWrite, StatusWrite, UserEvent};
 use crate::testing::{addr, endpoint, link, mac, name, neighbor, port, route, service, slice};
 
 fn settings(workers: u16) -> Settings {
@@ -55,6 +59,14 @@ struct World {
     reports: Vec<String>,
     writes: Vec<StatusWrite>,
     told: Vec<UserEvent>,
+    /// The newest plan, and what the router was told.
+    bgp: BgpPlan,
+    router: BTreeSet<Addr>,
+    /// The router was waited for in vain.
+    waived: bool,
+    states: Vec<SessionWrite>,
+    probes: Vec<BTreeSet<ProbeTarget>>,
+    answers: Vec<BTreeMap<u16, HealthAnswer>>,
 }
 
 impl World {
@@ -71,6 +83,12 @@ impl World {
             reports: vec![],
             writes: vec![],
             told: vec![],
+            bgp: BgpPlan::default(),
+            router: BTreeSet::new(),
+            waived: false,
+            states: vec![],
+            probes: vec![],
+            answers: vec![],
         }
     }
 
@@ -93,10 +111,13 @@ impl World {
             match effect {
                 Effect::Publish(generation) => self.publish(generation),
                 Effect::Steer(plan) => self.steer(plan),
-                Effect::AnnounceBgp(_) | Effect::WriteSessions(_) => {}
+                Effect::AnnounceBgp(plan) => self.announce(plan),
+                Effect::WriteSessions(states) => self.states.extend(states),
                 Effect::ResolveNeighbors(wanted) => self.resolved.extend(wanted),
                 Effect::WriteStatus(writes) => self.writes.extend(writes),
                 Effect::Tell(events) => self.told.extend(events),
+                Effect::Probe(targets) => self.probes.push(targets),
+                Effect::AnswerHealth(answers) => self.answers.push(answers),
                 Effect::Report { appeared, cleared } => {
                     self.reports.extend(appeared.iter().map(|p| format!("+{p}")));
                     self.reports.extend(cleared.iter().map(|p| format!("-{p}")));
@@ -119,6 +140,11 @@ impl World {
             steered.is_subset(&addrs),
             "{steered:?} is steered, but {generation:?} has only {addrs:?}"
         );
+        assert!(
+            self.waived || self.router.is_subset(&addrs),
+            "{:?} is announced, but {generation:?} has only {addrs:?}",
+            self.router
+        );
         self.tables.push((generation, addrs));
     }
 
@@ -128,6 +154,12 @@ impl World {
             self.steers
                 .last()
                 .is_none_or(|last| last.revision < plan.revision)
+        );
+        assert!(
+            self.waived || self.router.is_subset(&plan.vips),
+            "{:?} is announced, {:?} would be steered",
+            self.router,
+            plan.vips
         );
         let oldest = *self.running.iter().min().unwrap();
         for (generation, addrs) in self.tables.iter().filter(|(g, _)| *g >= oldest) {
@@ -307,7 +339,7 @@ fn a_changed_mac_is_a_table_with_the_same_services() {
     world.tell(vec![Event::NeighborChanged(neighbor(2, "10.0.0.1", 9))]);
     let after = world.controller.table();
     assert!(after.generation > before.generation);
-    assert!(Arc::ptr_eq(&after.services, &before.services) && Arc::ptr_eq(&after.backends, &before.backends));
+    assert!(Arc::ptr_eq(&after.services, &before.services) && after.backends.unshared(&before.backends) == 0);
     assert_eq!(world.controller.work(), Work::default());
     let hop = after
         .routes

@@ -1,10 +1,12 @@
 //! Which global Services have failed over: the other clusters join at once when too few endpoints are ready
 //! here, and leave after enough have been for a while, so that a flapping endpoint does not move flows to and fro.
+//! Once they have had flows they keep them: leaving is a drain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{ObjectName, ServiceSpec};
+use crate::model::ObjectName;
+use crate::plan::Others;
 
 /// How long enough endpoints must have been ready here.
 pub(super) const RETURN_AFTER: Duration = Duration::from_secs(10);
@@ -13,39 +15,50 @@ pub(super) const RETURN_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Tiers {
     /// Those that have failed over, with the time since when enough are ready again.
     joined: BTreeMap<ObjectName, Option<Duration>>,
+    /// Those that have returned from it.
+    left: BTreeSet<ObjectName>,
 }
 
 impl Tiers {
-    pub fn failed_over(&self, name: &ObjectName) -> bool {
-        self.joined.contains_key(name)
+    pub fn others(&self, name: &ObjectName) -> Others {
+        if self.joined.contains_key(name) {
+            Others::Joined
+        } else if self.left.contains(name) {
+            Others::Leaving
+        } else {
+            Others::Away
+        }
     }
 
-    /// Takes note of how many are ready here; says whether the other clusters count.
-    pub fn settle(&mut self, service: &ServiceSpec, ready_here: usize, now: Duration) -> bool {
-        let threshold = service.global.get().and_then(|global| global.failover_threshold);
-        let Some(threshold) = threshold else {
-            self.joined.remove(&service.name);
-            return false;
-        };
-        let enough = ready_here >= usize::from(threshold);
-        match self.joined.get_mut(&service.name) {
-            None if enough => false,
+    /// Takes note of how many are ready here; says how far the other clusters count.
+    pub fn settle(
+        &mut self,
+        service: &ObjectName,
+        threshold: Option<u16>,
+        ready_here: usize,
+        now: Duration,
+    ) -> Others {
+        match threshold {
+            None => self.forget(service),
+            Some(threshold) => self.count(service, ready_here >= usize::from(threshold), now),
+        }
+        self.others(service)
+    }
+
+    fn count(&mut self, name: &ObjectName, enough: bool, now: Duration) {
+        match self.joined.get_mut(name) {
+            None if enough => {}
             None => {
-                self.joined.insert(service.name.clone(), None);
-                true
+                self.joined.insert(name.clone(), None);
             }
             Some(since) if enough => {
                 let since = *since.get_or_insert(now);
-                let over = now.saturating_sub(since) >= RETURN_AFTER;
-                if over {
-                    self.joined.remove(&service.name);
+                if now.saturating_sub(since) >= RETURN_AFTER {
+                    self.joined.remove(name);
+                    self.left.insert(name.clone());
                 }
-                !over
             }
-            Some(since) => {
-                *since = None;
-                true
-            }
+            Some(since) => *since = None,
         }
     }
 
@@ -59,5 +72,6 @@ impl Tiers {
 
     pub fn forget(&mut self, name: &ObjectName) {
         self.joined.remove(name);
+        self.left.remove(name);
     }
 }

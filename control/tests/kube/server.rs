@@ -317,10 +317,11 @@ impl Server {
             let system = json!({"metadata": {"name": "kube-system", "uid": state.uid}});
             return Some(json!({"metadata": at, "items": [system]}));
         }
-        const COLLECTIONS: [&str; 3] = [
+        const COLLECTIONS: [&str; 4] = [
             super::streams::SERVICES,
             super::streams::SLICES,
             super::streams::NODES,
+            super::streams::IMPORTS,
         ];
         if !COLLECTIONS.contains(&request.path.as_str()) {
             return None;

@@ -16,6 +16,7 @@ use crate::{access, kubeconfig, within};
 pub const SERVICES: &str = "/api/v1/services";
 pub const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 pub const NODES: &str = "/api/v1/nodes";
+pub const IMPORTS: &str = "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports";
 
 fn settings() -> StreamSettings {
     StreamSettings {
@@ -54,6 +55,7 @@ struct World {
     source: ClusterSource,
     services: BTreeMap<String, ServiceSpec>,
     slices: BTreeSet<String>,
+    imports: BTreeSet<String>,
     problems: Vec<Problem>,
     synced: bool,
     deletions: usize,
@@ -81,6 +83,7 @@ impl World {
             source: ClusterSource::start(access, cluster, settings, known),
             services: BTreeMap::new(),
             slices: BTreeSet::new(),
+            imports: BTreeSet::new(),
             problems: vec![],
             synced: false,
             deletions: 0,
@@ -136,6 +139,10 @@ impl World {
         } else if let Event::SliceDeleted(name) = event {
             self.deletions += 1;
             assert!(self.slices.remove(&*name.name), "{name} was not there");
+        } else if let Event::ImportApplied(spec) = event {
+            self.imports.insert(spec.name.name.to_string());
+        } else if let Event::ImportDeleted(name) = event {
+            self.imports.remove(&*name.name);
         } else if let Event::SourceSynced(source) = event {
             assert_eq!(source, Source::Cluster(ClusterId::OWN));
             assert!(!self.synced, "synced twice");
@@ -299,8 +306,7 @@ async fn a_start_with_a_server_that_refuses_waits_for_it() {
     server.put(SERVICES, service("web", 80));
     server.fault("/", Fault::Status(403));
     let mut world = World::start(&server, settings()).await;
-    let rule =
-        "get, list and watch addresspools, addressreservations, endpointslices, namespaces, nodes, services";
+    let rule = "get, list and watch addresspools, addressreservations, endpointslices, namespaces, nodes, serviceimports, services";
     let named = |w: &World| w.problems.iter().any(|problem| problem.remedy.contains(rule));
     world.until("the problem with the rule", named).await;
     assert!(!world.synced);
@@ -505,4 +511,28 @@ async fn everything_is_read_anew_now_and_then() {
     server.delete_silently(SERVICES, "a");
     world.until("the deletion", |w| w.deletions == 1).await;
     assert_eq!(world.names(), ["b"]);
+}
+
+/// The group is known to this server, its newest version is not.
+#[tokio::test]
+async fn service_imports_are_read_in_whichever_version_the_server_has() {
+    let server = Server::start().await;
+    server.put(IMPORTS, import("web", "ClusterSetIP"));
+    server.put(IMPORTS, import("db", "Headless"));
+    let mut world = World::start(&server, settings()).await;
+    world.until_synced().await;
+    assert_eq!(world.imports, ["web".to_owned()].into());
+    server.put(IMPORTS, import("mail", "ClusterSetIP"));
+    world.until("an import", |world| world.imports.len() == 2).await;
+    server.delete(IMPORTS, "web");
+    world.until("its end", |world| world.imports.len() == 1).await;
+    let newer = lists("/apis/multicluster.x-k8s.io/v1beta1/serviceimports");
+    assert_eq!(server.requests(newer).len(), 1, "asked for once");
+}
+
+fn import(name: &str, kind: &str) -> Value {
+    json!({
+        "metadata": {"namespace": "default", "name": name},
+        "spec": {"type": kind, "ports": []},
+    })
 }

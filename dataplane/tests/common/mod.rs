@@ -127,7 +127,7 @@ pub fn table(generation: u64, services: &[Service]) -> ForwardingTable {
         generation: Generation(generation),
         hash_key: HashKey::default(),
         services: Arc::new(ServiceTable::new(entries).with_dnat_backends(dnat.collect())),
-        backends: backends.into(),
+        backends: backends.into_iter().collect(),
         routes: Arc::new(routes(hops, groups)),
     };
     table.check().unwrap();

@@ -212,7 +212,7 @@ impl Setup {
             generation: Generation(1),
             hash_key: HashKey::default(),
             services: Arc::new(ServiceTable::new(services).with_dnat_backends(self.dnat_backends())),
-            backends: backends.into(),
+            backends: backends.into_iter().collect(),
             routes: Arc::new(self.route_table()),
         };
         table.check().unwrap();

@@ -44,6 +44,9 @@ pub enum XskError {
         source: io::Error,
     },
 
+    #[error("the eventfd that wakes a worker: {0}; raise the limit of open files (ulimit -n)")]
+    Waker(io::Error),
+
     #[error("{name} queue {queue}: cannot bind the AF_XDP socket: {source}")]
     Bind {
         name: String,

@@ -25,6 +25,7 @@ mod sync;
 mod sys;
 pub mod testing;
 pub mod umem;
+mod waker;
 
 pub use config::{BusyPoll, InterfaceConfig, QueueSetConfig, Toggle};
 pub use cpu::{
@@ -39,3 +40,4 @@ pub use steer::{
 };
 pub use sys::raise_memlock_limit;
 pub use umem::HeapUmem;
+pub use waker::Waker;

@@ -14,6 +14,7 @@ use crate::port::Port;
 use crate::stats::{BindMode, FrameCensus, KernelStats, PortStats};
 use crate::sys;
 use crate::umem::Umem;
+use crate::waker::Waker;
 
 /// Index of a configured interface in this worker, in `--interface` order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,7 +33,9 @@ pub struct QueueSet {
     // Sockets close before the memory goes.
     ports: Vec<Port>,
     umem: Umem,
+    /// The sockets, and last the waker where there is one.
     poll: Vec<libc::pollfd>,
+    waker: Option<Waker>,
     /// The port to look at first, so that none is always served last.
     next: usize,
 }
@@ -41,7 +44,11 @@ impl QueueSet {
     /// Opens, binds and pre-fills. The steering program is attached apart from this ([`crate::Steering`]).
     pub fn open(config: &QueueSetConfig) -> Result<QueueSet, XskError> {
         let (umem, ports) = crate::open::open(config)?;
-        Ok(Self::assemble(umem, ports))
+        let mut set = Self::assemble(umem, ports);
+        let waker = Waker::new().map_err(XskError::Waker)?;
+        set.poll.push(sys::socket::poll_entry(waker.fd()));
+        set.waker = Some(waker);
+        Ok(set)
     }
 
     /// Joins parts and pre-fills every fill ring, so that a port that only sends can receive as well.
@@ -55,6 +62,7 @@ impl QueueSet {
             ports,
             umem,
             poll,
+            waker: None,
             next: 0,
         };
         for port in &mut set.ports {
@@ -132,11 +140,21 @@ impl QueueSet {
         }
     }
 
-    /// Sleeps until a packet waits on any port, at most `timeout`. Flush first.
+    /// Sleeps until a packet waits on any port or the waker is used, at most `timeout`. Flush first.
     pub fn wait(&mut self, timeout: Duration) {
         if !self.poll.is_empty() {
             sys::socket::poll(&mut self.poll, timeout);
         }
+        if let (Some(waker), Some(entry)) = (&self.waker, self.poll.last())
+            && entry.revents != 0
+        {
+            waker.heard();
+        }
+    }
+
+    /// Ends a [`Self::wait`] from another thread; `None` for rings without sockets.
+    pub fn waker(&self) -> Option<Waker> {
+        self.waker.clone()
     }
 
     pub fn ports(&self) -> impl Iterator<Item = PortId> + use<> {

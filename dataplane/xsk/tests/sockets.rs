@@ -121,6 +121,28 @@ fn a_packet_enters_on_one_interface_and_leaves_on_another_encapsulated_in_place(
 }
 
 #[test]
+fn a_waker_ends_one_sleep_however_often_it_calls() {
+    let Some(rig) = Rig::new() else { return };
+    rig.veth("a0", "a1");
+    let mut set = QueueSet::open(&config(&[("a1", 0)])).unwrap();
+    let waker = set.waker().unwrap();
+    let (long, short) = (Duration::from_secs(60), Duration::from_millis(50));
+    let begin = Instant::now();
+    waker.wake();
+    waker.wake();
+    set.wait(long);
+    assert!(begin.elapsed() < long / 2);
+    let begin = Instant::now();
+    set.wait(short);
+    assert!(begin.elapsed() >= short);
+    let begin = Instant::now();
+    let call = std::thread::spawn(move || waker.wake());
+    set.wait(long);
+    assert!(begin.elapsed() < long / 2);
+    call.join().unwrap();
+}
+
+#[test]
 fn what_veth_has_not_is_reported_not_assumed() {
     let Some(rig) = Rig::new() else { return };
     rig.veth_queues("a0", "a1", 2);

@@ -6,6 +6,7 @@
 //! ```
 
 mod clients;
+pub mod kubernetes;
 mod screen;
 mod stage;
 mod tui;

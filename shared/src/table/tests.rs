@@ -73,7 +73,8 @@ fn sound() -> ForwardingTable {
             backend(1, BackendState::Draining),
             BackendEntry::VACANT,
         ]
-        .into(),
+        .into_iter()
+        .collect(),
         routes: Arc::new(RouteTable {
             hops: [hop].into(),
             groups: [vec![HopIndex(0)].into()].into(),
@@ -266,4 +267,32 @@ fn check_finds_a_draining_backend_with_rows() {
     });
     let (vip, id) = (key(0xc633_6401, 80), BackendId { slot: 1, epoch: 7 });
     assert_eq!(table.check(), Err(TableError::DrainingRow { vip, id }));
+}
+
+#[test]
+fn snapshots_share_the_backends_that_stay() {
+    let entry = |epoch| BackendEntry {
+        epoch,
+        ..BackendEntry::VACANT
+    };
+    let before: BackendTable = (1..=10_000).map(entry).collect();
+    let mut after = before.clone();
+    after.set(9_999, entry(7));
+    after.set(9_998, entry(8));
+    assert_eq!((before.len(), after.len()), (10_000, 10_000));
+    assert_eq!(
+        (before.unshared(&after), before.unshared(&before.clone())),
+        (1, 0)
+    );
+    let epochs = |table: &BackendTable| [9_997, 9_998, 9_999].map(|slot| table.get(slot).unwrap().epoch);
+    assert_eq!(
+        (epochs(&before), epochs(&after)),
+        ([9998, 9999, 10_000], [9998, 8, 7])
+    );
+    assert!(before.iter().map(|entry| entry.epoch).eq(1..=10_000));
+    // Past the last one nobody is, in its chunk or beyond.
+    assert!(before.get(10_000).is_none_or(|entry| entry.epoch == 0));
+    assert!(before.get(u32::MAX).is_none());
+    after.set(20_000, entry(9));
+    assert_eq!((after.len(), after.get(20_000).unwrap().epoch), (20_001, 9));
 }

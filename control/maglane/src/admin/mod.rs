@@ -104,6 +104,7 @@ fn status(shared: &Shared, view: View) -> admin::StatusReport {
         catalog: &scrape.catalog,
         workers: &scrape.workers,
         interfaces: &scrape.interfaces,
+        updates: &scrape.updates,
         version: VERSION,
         uptime: scrape.uptime,
     })

@@ -63,7 +63,8 @@ fn add(from: From, text: &str, objects: &mut String) -> Migration {
     migration
 }
 
-fn read(file: &Path) -> io::Result<String> {
+/// A file, or standard input.
+pub(super) fn read(file: &Path) -> io::Result<String> {
     if file == Path::new("-") {
         let mut text = String::new();
         io::stdin().read_to_string(&mut text)?;

@@ -7,6 +7,7 @@ pub mod client;
 pub mod drain;
 pub mod flows;
 pub mod migrate;
+pub mod plan;
 pub mod run;
 pub mod services;
 pub mod status;
@@ -53,6 +54,8 @@ pub enum Command {
     Drain(drain::DrainArgs),
     /// Turn the objects of another load balancer into ours.
     Migrate(migrate::MigrateArgs),
+    /// What objects would do to Services, before they are applied; exits with 2 where clients would notice.
+    Plan(plan::PlanArgs),
     /// Version, build and the versions of what nodes must agree on.
     Version(version::VersionArgs),
 }

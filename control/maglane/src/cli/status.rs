@@ -31,6 +31,7 @@ fn tables(report: &StatusReport) -> String {
         report.generation,
         report.running_generation
     );
+    text += &updates(report);
     for source in report.sources.iter().filter(|source| !source.synced) {
         let _ = writeln!(text, "{}: not read yet", source.source);
     }
@@ -47,6 +48,30 @@ fn tables(report: &StatusReport) -> String {
         let _ = writeln!(text, "{}: {problem}", problem.severity.name());
     }
     text.trim_end().to_owned()
+}
+
+fn updates(report: &StatusReport) -> String {
+    let all: u64 = report.table_updates.iter().map(|row| row.count).sum();
+    if all == 0 {
+        return String::new();
+    }
+    let within = |share: f64| {
+        let mut sum = 0;
+        let row = report.table_updates.iter().find(|row| {
+            sum += row.count;
+            sum as f64 >= all as f64 * share
+        });
+        row.map_or(u64::MAX, |row| row.within_us)
+    };
+    let text = |us: u64| match us {
+        u64::MAX => "more than 5 s".to_owned(),
+        us => format!("within {} ms", us as f64 / 1e3),
+    };
+    format!(
+        "{all} table updates: half {}, 99 % {}\n",
+        text(within(0.5)),
+        text(within(0.99))
+    )
 }
 
 fn workers(report: &StatusReport) -> Option<String> {

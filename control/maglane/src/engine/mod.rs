@@ -19,7 +19,7 @@ use maglane_shared::counters::{Counters, Vitals};
 use maglane_shared::facts::Facts;
 use maglane_shared::publish::{self, Publisher, Reader};
 use maglane_shared::table::ForwardingTable;
-use maglane_xsk::{AttachMode, BindMode, KernelStats, QueueSet, SteerCounters, SteerSet, Steering};
+use maglane_xsk::{AttachMode, BindMode, KernelStats, QueueSet, SteerCounters, SteerSet, Steering, Waker};
 
 use crate::preflight::Launch;
 use crate::settings::Settings;
@@ -29,6 +29,8 @@ use crate::view::mode_name;
 pub struct Engine {
     pub watches: Vec<Watch>,
     publisher: Mutex<Publisher<ForwardingTable>>,
+    /// An idle worker takes a new table at once, not after its longest sleep.
+    wakers: Vec<Waker>,
     /// By interface.
     steering: Mutex<Vec<Steering>>,
     /// Duplicates of the workers' sockets, by worker and interface, to ask the kernel for its counters.
@@ -80,10 +82,12 @@ pub fn open(settings: &Settings, launch: &Launch) -> Result<Opened> {
         ..ForwardingTable::default()
     };
     let (publisher, readers) = publish::channel(&Arc::new(initial), usize::from(launch.workers));
+    let wakers = sets.iter().filter_map(QueueSet::waker).collect();
     let (workers, watches) = make_workers(settings, launch, sets, readers)?;
     let engine = Engine {
         watches,
         publisher: Mutex::new(publisher),
+        wakers,
         steering: Mutex::new(steering),
         sockets,
     };
@@ -227,9 +231,10 @@ impl Crew {
 }
 
 impl Engine {
-    /// Every worker takes `table` at its next turn.
+    /// Every worker takes `table` at its next turn, which is now.
     pub fn publish(&self, table: &Arc<ForwardingTable>) {
         lock(&self.publisher).publish(table);
+        self.wakers.iter().for_each(Waker::wake);
     }
 
     /// Makes every interface redirect exactly this.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use maglane_control::plan::Serve;
 use maglane_shared::flow::HashKey;
@@ -98,6 +99,7 @@ pub(super) fn kubernetes(args: KubernetesArgs) -> Result<KubernetesSettings, Set
         cluster_name: args.cluster_name,
         node_name: args.node_name.map_or_else(host_name, Ok)?,
         namespace: args.namespace,
+        lease_duration: Duration::from_secs(args.lease_duration.into()),
         class: args.load_balancer_class,
         default_class: args.default_class,
         serve: Serve {

@@ -106,6 +106,7 @@ pub struct KubernetesSettings {
     pub others: Vec<ClusterSource>,
     pub node_name: String,
     pub namespace: String,
+    pub lease_duration: Duration,
     pub class: String,
     pub default_class: bool,
     pub serve: Serve,

@@ -82,9 +82,9 @@ impl Gate {
         if status.state == State::Up {
             self.up_since.get_or_insert(now);
             // Up again after an AdminDown of the peer: what it was told stays told.
-            self.pardoned &= !self
+            self.pardoned &= self
                 .up_since
-                .is_some_and(|since| now.saturating_sub(since) >= self.hold_up);
+                .is_none_or(|since| now.saturating_sub(since) < self.hold_up);
         } else {
             self.pardoned |= status.remote_admin_down && held && !failed;
             self.up_since = None;

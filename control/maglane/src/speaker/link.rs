@@ -61,7 +61,10 @@ pub fn bfd_path(plan: &BfdPlan, link: &LinkSettings) -> live::Path {
 
 /// One socket an address and device, shared by the peers that are taken calls from there.
 #[derive(Default)]
-pub struct Listeners(Mutex<HashMap<(SocketAddr, Option<String>), Weak<Listener>>>);
+pub struct Listeners(Mutex<HashMap<Place, Weak<Listener>>>);
+
+/// An address and a device to listen on.
+type Place = (SocketAddr, Option<String>);
 
 /// A place at a listener; the listener goes with the last of them.
 pub struct Door {

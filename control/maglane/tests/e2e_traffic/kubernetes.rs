@@ -1,205 +1,39 @@
 //! A cluster's Services through `maglane run`: an address from a pool, traffic, conditions, an API server in
 //! trouble. Against a real kube-apiserver where one is found, else against the double; a line says which.
+//! `TROUBLE_SECONDS=60` makes each trouble that long.
+
+#[path = "kubernetes/allocator.rs"]
+mod allocator;
+#[path = "kubernetes/readiness.rs"]
+mod readiness;
+#[path = "kubernetes/scale.rs"]
+mod scale;
+#[path = "kubernetes/world.rs"]
+mod world;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use maglane_perf::Rig;
-use maglane_perf::cluster::{Client, Cluster, Fault, User};
-use maglane_perf::rig::{Host, plan};
-use maglane_perf::wait::wait_until;
-use serde_json::{Value, json};
+use maglane_perf::cluster::{Cluster, Fault, User};
+use maglane_perf::rig::Host;
+use serde_json::json;
 
 use crate::clients::{Running, connects, curl};
-use crate::stage::{SOON, Stage, may_run, say};
+use crate::stage::{SOON, may_run, say};
+use world::{NAMESPACE, SERVICE, World, file, service};
 
-const NAMESPACE: &str = "maglane-system";
-const SERVICE: &str = "/api/v1/namespaces/default/services/web";
 /// How long each kind of trouble lasts.
-const TROUBLE: Duration = Duration::from_secs(10);
-
-fn service(annotations: &Value) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": { "name": "web", "annotations": annotations },
-        "spec": {
-            "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
-            "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"],
-            "ports": [{ "name": "http", "port": 80, "targetPort": 80, "protocol": "TCP" }],
-        },
-    })
+fn trouble() -> Duration {
+    Duration::from_secs(number("TROUBLE_SECONDS", 10))
 }
 
-struct World {
-    // Dropped in this order: the balancer before its cluster before the network.
-    stage: Stage,
-    cluster: Cluster,
-}
-
-fn file(path: &str) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-impl World {
-    /// The product under the least rights, in a cluster that has its CRDs and a pool.
-    fn start() -> World {
-        let mut stage = Stage::start(Rig::builder(), &[], &[]);
-        stage.balancer = None;
-        let namespace = stage.rig.on(Host::Balancer(1));
-        let cluster = stage.check(Cluster::builder().namespace(&namespace).start());
-        say(&format!("cluster: {}", cluster.name()));
-        let world = World { stage, cluster };
-        for path in [
-            "deploy/manifests/namespace.yaml",
-            "deploy/manifests/rbac.yaml",
-            "deploy/crds/addresspools.yaml",
-            "deploy/crds/addressreservations.yaml",
-        ] {
-            world.apply(&file(path));
-        }
-        world.until("the CRDs are served", || {
-            world
-                .client()
-                .get("/apis/maglane.io/v1alpha1/addresspools")
-                .is_ok()
-        });
-        world.apply(
-            "{apiVersion: maglane.io/v1alpha1, kind: AddressPool, metadata: {name: main}, \
-             spec: {addresses: [203.0.113.40-203.0.113.49, '2001:db8:f00d::40-2001:db8:f00d::49']}}",
-        );
-        world
-    }
-
-    fn launch(self) -> World {
-        self.launch_with(&[])
-    }
-
-    fn launch_with(mut self, more: &[String]) -> World {
-        let kubeconfig = self.stage.folder.path().join("kubeconfig");
-        let user = User::service_account(NAMESPACE, "maglane");
-        let text = self.stage.check(self.cluster.kubeconfig(&user));
-        std::fs::write(&kubeconfig, text).unwrap();
-        let state = self.stage.folder.path().join("state");
-        let flags = [
-            format!("--kubeconfig={}", kubeconfig.display()),
-            format!("--state-dir={}", state.display()),
-            "--default-class".to_owned(),
-            "--node-name=lb1".to_owned(),
-        ];
-        let flags: Vec<&str> = flags.iter().chain(more).map(String::as_str).collect();
-        self.stage.launch(&flags);
-        self
-    }
-
-    fn client(&self) -> &Client {
-        self.cluster.client()
-    }
-
-    #[track_caller]
-    fn apply(&self, text: &str) {
-        self.stage.check(self.client().apply_all("default", text));
-    }
-
-    #[track_caller]
-    fn until(&self, what: &str, mut condition: impl FnMut() -> bool) -> Duration {
-        self.stage.check(wait_until(what, SOON, &mut condition))
-    }
-
-    /// A dual-stack Service of type LoadBalancer with ready endpoints on these backends.
-    fn serve(&self, backends: &[u8]) {
-        self.stage
-            .check(self.client().apply_object("default", &service(&json!({}))));
-        self.endpoints(backends);
-    }
-
-    fn endpoints(&self, backends: &[u8]) {
-        self.endpoints_in(self.client(), backends);
-    }
-
-    fn endpoints_in(&self, client: &Client, backends: &[u8]) {
-        for (at, family) in ["IPv4", "IPv6"].into_iter().enumerate() {
-            let addresses = backends.iter().map(|n| plan::backend(*n).both()[at]);
-            let endpoints: Vec<Value> = addresses
-                .map(|addr| json!({ "addresses": [addr.to_string()], "conditions": { "ready": true } }))
-                .collect();
-            let slice = json!({
-                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-                "metadata": {
-                    "name": format!("web-{}", family.to_lowercase()),
-                    "labels": {
-                        "kubernetes.io/service-name": "web",
-                        "endpointslice.kubernetes.io/managed-by": "maglane-test",
-                    },
-                },
-                "addressType": family,
-                "ports": [{ "name": "http", "port": 80, "protocol": "TCP" }],
-                "endpoints": endpoints,
-            });
-            self.stage.check(client.apply_object("default", &slice));
-        }
-    }
-
-    fn read(&self) -> Value {
-        self.client().get(SERVICE).unwrap_or_default()
-    }
-
-    fn addresses(&self) -> Vec<IpAddr> {
-        let service = self.read();
-        let ingress = service["status"]["loadBalancer"]["ingress"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        ingress
-            .iter()
-            .filter_map(|entry| entry["ip"].as_str()?.parse().ok())
-            .collect()
-    }
-
-    /// `AddressAllocated=True ...`
-    fn conditions(&self) -> Vec<String> {
-        let service = self.read();
-        let conditions = service["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        conditions
-            .iter()
-            .map(|c| format!("{}={}", text(&c["type"]), text(&c["status"])))
-            .collect()
-    }
-
-    /// Until the Service has both addresses and every condition holds.
-    fn wait_served(&self) -> Vec<IpAddr> {
-        let all = ["AddressAllocated", "BackendsUsable", "Programmed"];
-        let all: Vec<String> = all.iter().map(|kind| format!("maglane.io/{kind}=True")).collect();
-        self.until("addresses and conditions", || {
-            self.addresses().len() == 2 && self.conditions() == all
-        });
-        self.addresses()
-    }
-
-    /// Backends of the Service that take new flows, as the balancer sees it.
-    fn active(&self) -> u64 {
-        let services = self.stage.balancer().ask("services").unwrap_or_default();
-        let rows = services.as_array().cloned().unwrap_or_default();
-        rows.iter()
-            .filter_map(|row| row["active_backends"].as_u64())
-            .min()
-            .unwrap_or(0)
-    }
-
-    /// What is served and by whom, in order. Neighbours may change the table meanwhile: this may not.
-    fn table(&self) -> Vec<String> {
-        let rows = self.stage.check(self.stage.balancer().ask("backends"));
-        let row = |row: &Value| {
-            ["vip", "backend", "port", "state", "weight"]
-                .map(|key| row[key].to_string())
-                .join(" ")
-        };
-        rows.as_array().into_iter().flatten().map(row).collect()
+/// Of an environment variable that makes a test longer; what is no number ends the test.
+fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text}: write a whole number")),
+        Err(_) => default,
     }
 }
 
@@ -290,13 +124,15 @@ fn kubernetes_an_api_server_in_trouble_changes_nothing() {
         world.stage.check(world.cluster.fault(fault));
         let begin = std::time::Instant::now();
         let before = load.now().answers;
-        load.wait(&world.stage, "time under trouble", |_| begin.elapsed() >= TROUBLE);
+        load.wait(&world.stage, "time under trouble", |_| {
+            begin.elapsed() >= trouble()
+        });
         assert_eq!(world.table(), table, "{name}: the table is as it was");
         let mark = world.cluster.log().mark();
         world.stage.check(world.cluster.heal());
         let answers = load.now().answers - before;
         // In step again: a change arrives.
-        world.endpoints(&[1, 2, 3]);
+        world.ready(&[true, true, true, false]);
         let took = world.until("resynced", || world.active() == 3);
         world.endpoints(&[1, 2, 3, 4]);
         world.until("resynced", || world.active() == 4);
@@ -312,7 +148,7 @@ fn kubernetes_an_api_server_in_trouble_changes_nothing() {
         say(&format!(
             "ok kubernetes: API server {name} for {} s: {answers} requests, 0 failed, 0 table changes; a change \
              {} ms after it was back",
-            TROUBLE.as_secs(),
+            trouble().as_secs(),
             took.as_millis()
         ));
     }
@@ -392,7 +228,7 @@ fn kubernetes_a_global_service_spreads_over_two_clusters_and_fails_over() {
         format!("connects --target {target} --count 10000000 --rate 200 --concurrency 8 --timeout 5000");
     let load = Running::start(&world.stage, "c2", &line);
     load.wait(&world.stage, "load", |report| report.answers > 100);
-    world.endpoints(&[]);
+    world.ready(&[false, false]);
     let names = |report: &maglane_perf::load::Report| report.backends.len();
     load.wait(&world.stage, "answers of the other cluster", |report| {
         names(report) == 4

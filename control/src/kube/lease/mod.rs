@@ -41,6 +41,17 @@ impl LeaseSettings {
         }
     }
 
+    /// With another duration, and all else in proportion.
+    #[must_use]
+    pub fn lasting(self, duration: Duration) -> LeaseSettings {
+        LeaseSettings {
+            duration,
+            renew_deadline: duration * 2 / 3,
+            retry: duration * 2 / 15,
+            ..self
+        }
+    }
+
     pub fn check(&self) -> Result<(), ControlError> {
         let whole = self.duration.subsec_nanos() == 0 && self.duration.as_secs() > 0;
         // A renewal must have a second chance, and the deadline must leave time to those in flight.

@@ -25,11 +25,16 @@ const SHORT: Duration = Duration::from_secs(1);
 /// After the time at which the server should have ended a watch.
 const GRACE: Duration = Duration::from_secs(4);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// The longest wait that a server may ask for, in longest waits of our own.
+const MOST_ASKED: u32 = 5;
 
 pub(super) struct Follower {
     common: Arc<Common>,
     kind: &'static Kind,
-    path: String,
+    /// Newest version first.
+    paths: Vec<String>,
+    /// Which of them is in use.
+    path: usize,
     objects: Objects,
     reporter: Reporter,
     histories: watch::Receiver<u64>,
@@ -49,7 +54,8 @@ enum Ended {
 impl Follower {
     pub fn new(common: Arc<Common>, kind: &'static Kind, fold: Fold, reporter: Reporter) -> Follower {
         Follower {
-            path: resource(kind.kind).everywhere(),
+            paths: versions(kind),
+            path: 0,
             histories: common.histories.clone(),
             backoff: Backoff::new(FIRST_RETRY, common.settings.retry_cap),
             objects: Objects::new(common.cluster.clone(), kind, fold),
@@ -66,6 +72,7 @@ impl Follower {
         loop {
             match self.list(history).await {
                 Ok(from) => history = self.watch(from).await,
+                Err(Failure::NotFound(_)) if self.try_older() => {}
                 Err(Failure::NotFound(text)) => self.missing(text).await,
                 Err(failure) => self.failed(failure).await,
             }
@@ -109,7 +116,7 @@ impl Follower {
         if !next.is_empty() {
             params = params.continue_token(next);
         }
-        let request = Request::new(&self.path)
+        let request = Request::new(&self.paths[self.path])
             .list(&params)
             .map_err(kube::Error::BuildRequest)?;
         let client = self.common.access.clients().streams;
@@ -152,7 +159,7 @@ impl Follower {
             label_selector: Some(self.kind.selector.to_owned()).filter(|s| !s.is_empty()),
             ..WatchParams::default()
         };
-        let request = Request::new(&self.path)
+        let request = Request::new(&self.paths[self.path])
             .watch(&params, from)
             .map_err(kube::Error::BuildRequest)?;
         let client = self.common.access.clients().streams;
@@ -178,6 +185,12 @@ impl Follower {
             self.tell(news).await;
             taken?;
         }
+    }
+
+    /// The server does not know the version in use: is there another one to try?
+    fn try_older(&mut self) -> bool {
+        self.path = (self.path + 1) % self.paths.len();
+        self.path != 0
     }
 
     /// The server has no such kind.
@@ -214,7 +227,10 @@ impl Follower {
     /// As long as the server asks, within bounds, and no shorter than the back-off.
     async fn pause(&mut self, asked: Duration) {
         let wait = self.backoff.next(fastrand::u32(..));
-        let asked = spread(asked.min(self.common.settings.retry_cap), fastrand::u32(..));
+        let asked = spread(
+            asked.min(self.common.settings.retry_cap * MOST_ASKED),
+            fastrand::u32(..),
+        );
         sleep(wait.max(asked)).await;
     }
 
@@ -227,4 +243,13 @@ impl Follower {
             self.reporter.tell(What::News(news)).await;
         }
     }
+}
+
+/// Where the kind may be, newest version first.
+fn versions(kind: &Kind) -> Vec<String> {
+    let newest = resource(kind.kind);
+    std::iter::once(newest)
+        .chain(newest.older())
+        .map(|resource| resource.everywhere())
+        .collect()
 }

@@ -74,7 +74,7 @@ impl Default for StreamSettings {
             watch: Duration::from_secs(25),
             answer: Duration::from_secs(10),
             stall: Duration::from_secs(30),
-            retry_cap: Duration::from_secs(5),
+            retry_cap: Duration::from_secs(2),
             probe_every: Duration::from_secs(30),
             relist_every: Duration::from_secs(1800),
             absent_after: Duration::from_secs(60),

@@ -49,6 +49,10 @@ struct Entry {
     /// Nothing that is in flight is to be tried again.
     abandoned: bool,
     not_before: Duration,
+    /// The time it is queued under.
+    queued: Duration,
+    /// What it says of addresses is news: before all that only explains.
+    urgent: bool,
     retry: Backoff,
     conflicts: u32,
     /// The last body written, and how often it was asked for again.
@@ -64,6 +68,8 @@ impl Entry {
             in_flight: false,
             abandoned: false,
             not_before: now,
+            queued: now,
+            urgent: false,
             retry: RETRY,
             conflicts: 0,
             written: None,
@@ -114,6 +120,7 @@ impl Queue {
             .entry(object.clone())
             .or_insert_with(|| Entry::new(now));
         entry.abandoned = false;
+        entry.urgent = addresses(&body) != entry.written.as_deref().and_then(addresses);
         if entry.written.as_deref() == Some(&body) {
             entry.repeats += 1;
         } else {
@@ -279,14 +286,18 @@ impl Queue {
             && entry.wanted.is_some()
             && !entry.in_flight
         {
-            entry.not_before = entry.not_before.max(now);
-            self.due.insert((entry.not_before, object.clone()));
+            entry.queued = if entry.urgent && entry.not_before <= now {
+                Duration::ZERO
+            } else {
+                entry.not_before.max(now)
+            };
+            self.due.insert((entry.queued, object.clone()));
         }
     }
 
     fn unschedule(&mut self, object: &ObjectRef) {
         if let Some(entry) = self.entries.get(object) {
-            self.due.remove(&(entry.not_before, object.clone()));
+            self.due.remove(&(entry.queued, object.clone()));
         }
     }
 
@@ -307,4 +318,9 @@ impl Queue {
         });
         self.problems.len() != before
     }
+}
+
+/// The load balancer addresses that a body says, where it says any.
+fn addresses(body: &Value) -> Option<&Value> {
+    body.pointer("/status/loadBalancer/ingress")
 }

@@ -352,3 +352,19 @@ proptest! {
         prop_assert_eq!(wanted, written);
     }
 }
+
+#[test]
+fn an_address_goes_before_what_only_explains() {
+    let mut queue = Queue::new();
+    for number in 0..300 {
+        queue.put(write(&format!("s{number}"), number), ms(0));
+    }
+    let mut given = write("late", 1);
+    given.body = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+    queue.put(given.clone(), ms(1));
+    let first = queue.take(ms(1)).unwrap();
+    assert_eq!(first.object, object("late"));
+    // One that the server does not take now has no right to be tried without a pause.
+    queue.done(first, Err(unavailable()), ms(2), 0);
+    assert_ne!(queue.take(ms(2)).unwrap().object, object("late"));
+}

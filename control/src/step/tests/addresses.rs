@@ -70,6 +70,7 @@ fn pool(cluster: ClusterId, range: &str) -> Event {
             ..Pool::default()
         },
         name,
+        labels: BTreeMap::new(),
         generation: Some(1),
         observed: Observed::default(),
         problems: vec![],
@@ -156,7 +157,13 @@ fn only_a_leader_that_knows_everything_gives_addresses_and_each_change_is_writte
     assert_eq!(world.ips("web"), ["192.0.2.1"]);
     assert_eq!(
         world.conditions("web"),
-        ["True Satisfied", "False NoBalancedPort", "False Pending"]
+        [
+            "True SettingsValid",
+            "True Satisfied",
+            "False NoBalancedPort",
+            "False Pending",
+            "False NoMatchingAdvertisement"
+        ]
     );
     assert_eq!(world.told.len(), 1);
     assert_eq!(
@@ -171,7 +178,13 @@ fn only_a_leader_that_knows_everything_gives_addresses_and_each_change_is_writte
     assert_eq!(world.vips(), ["192.0.2.1"]);
     assert_eq!(
         world.conditions("web"),
-        ["True Satisfied", "True BackendsUsable", "True Programmed"]
+        [
+            "True SettingsValid",
+            "True Satisfied",
+            "True BackendsUsable",
+            "True Programmed",
+            "False NoMatchingAdvertisement"
+        ]
     );
     let seen = world.body("web");
     world.tell(vec![wanting(own, "web", &seen)]);
@@ -206,7 +219,7 @@ fn what_is_given_and_not_yet_seen_is_nobody_elses() {
         (vec!["192.0.2.2".to_owned()], vec!["192.0.2.1".to_owned()])
     );
     world.tell(vec![wanting(own, "c", &empty())]);
-    assert_eq!(world.conditions("c")[0], "False OutOfIps");
+    assert_eq!(world.conditions("c")[1], "False OutOfIps");
     assert!(
         world
             .told

@@ -123,6 +123,14 @@ pub(crate) fn wake_rx(socket: BorrowedFd<'_>) {
     unsafe { libc::recvfrom(fd, none, 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) };
 }
 
+/// A counter that can be polled; reads and writes of it never block.
+pub(crate) fn event() -> io::Result<OwnedFd> {
+    // SAFETY: takes two integers and touches no memory of ours.
+    let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    // SAFETY: the call succeeded, so the descriptor is open and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// A readiness request for one socket.
 pub(crate) fn poll_entry(socket: BorrowedFd<'_>) -> libc::pollfd {
     libc::pollfd {

@@ -6,6 +6,7 @@ mod check;
 mod cluster;
 mod decap;
 mod demo;
+mod demo_kubernetes;
 mod layout;
 mod load;
 mod serve;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Show Maglane at work: real traffic through two VIPs, a drain, a new backend (root).
     Demo(demo::Demo),
+    /// The same with a Kubernetes API server: a pool, a Service, an address, an API server in trouble (root).
+    DemoKubernetes(demo_kubernetes::DemoKubernetes),
     /// Lay out the namespaces and leave them (root).
     Up(layout::Up),
     /// Remove the namespaces of a run and end the processes in them (root).
@@ -60,6 +63,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(command) => command.run(),
+        Command::DemoKubernetes(command) => command.run(),
         Command::Up(command) => command.run(),
         Command::Cleanup(command) => command.run(),
         Command::Serve(command) => command.run(),

@@ -46,6 +46,11 @@ pub struct KubernetesArgs {
     )]
     pub namespace: String,
 
+    /// How long that Lease outlives a process that died, in seconds: as long nobody allocates.
+    #[arg(long, env = "MAGLANE_LEASE_DURATION", value_name = "SECONDS", default_value_t = 15,
+          value_parser = clap::value_parser!(u16).range(3..=3600))]
+    pub lease_duration: u16,
+
     /// Services of type LoadBalancer with this loadBalancerClass are ours.
     #[arg(
         long,
