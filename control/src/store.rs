@@ -8,7 +8,7 @@ use maglane_shared::addr::Addr;
 use crate::event::Event;
 use crate::model::{
     AnnounceObject, ClusterId, EndpointSliceSpec, GlobalSpec, ImportSpec, NamespaceSpec, NodeSpec,
-    ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
+    ObjectKind, ObjectName, ObjectRef, PoolSpec, ReservationSpec, ServiceSpec,
 };
 
 /// A clone shares the objects.
@@ -210,6 +210,12 @@ impl Store {
     /// What decides about announcing, by kind and name.
     pub fn announce(&self) -> impl Iterator<Item = &AnnounceObject> {
         self.announce.values().map(|object| &**object)
+    }
+
+    /// Is there an L2Advertisement?
+    pub fn has_l2(&self) -> bool {
+        let mut kinds = self.announce.keys().map(|object| object.kind);
+        kinds.any(|kind| kind == ObjectKind::L2Advertisement)
     }
 
     /// Grows with every change.

@@ -173,6 +173,10 @@ pub fn community(name: &str, value: &str) -> AnnounceObject {
     announced::<crate::crd::Community>(ObjectKind::Community, name, spec)
 }
 
+pub fn l2_advertisement(name: &str, spec: serde_json::Value) -> AnnounceObject {
+    announced::<crate::crd::L2Advertisement>(ObjectKind::L2Advertisement, name, spec)
+}
+
 fn add(spec: &mut serde_json::Value, more: serde_json::Value) {
     if let (serde_json::Value::Object(spec), serde_json::Value::Object(more)) = (spec, more) {
         spec.extend(more);

@@ -33,7 +33,7 @@ use crate::catalog::Catalog;
 use crate::compile::{CompileSettings, CompiledPort, Compiler, Work};
 use crate::effect::{Effect, PortSpan, SteerPlan};
 use crate::event::{Event, Source};
-use crate::l2::{L2Settings, Standing};
+use crate::l2::{Coverage, L2Settings, Standing};
 use crate::model::{ClusterId, NodeSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
 use crate::plan::{Plan, PlanSettings, PlannedPort, Reach, ServicePlan, Surroundings, plan_service};
 use crate::problem::Problem;
@@ -399,16 +399,22 @@ impl Controller {
     }
 
     fn settle_layer2(&mut self, now: Duration) -> Vec<Effect> {
+        // Where nothing is to be answered for, no change can change that.
+        let revision = if self.store.has_l2() || self.settings.l2.coverage == Coverage::All {
+            // Both grow only.
+            (
+                self.store.revision() + self.plans,
+                self.steering.confirmed().revision,
+            )
+        } else {
+            (0, 0)
+        };
         let around = l2::Surroundings {
             plan: &self.plan,
             store: &self.store,
             steered: &self.steering.confirmed().vips,
             subnets: self.routes.subnets(),
-            // Both grow only.
-            revision: (
-                self.store.revision() + self.plans,
-                self.steering.confirmed().revision,
-            ),
+            revision,
         };
         let effects = self.layer2.settle(&around, now);
         if self.layer2.news() {

@@ -1,8 +1,11 @@
 //! Layer 2 in virtual time: the order of things, takeover, settling, fences.
 
+use serde_json::json;
+
 use super::*;
 use crate::l2::{Coverage, NodeLease, OnApiLoss, Peers, Standing, Subnets};
 use crate::model::NodeSpec;
+use crate::testing::l2_advertisement;
 
 const VIP: &str = "10.0.0.100";
 const S: u64 = 1000;
@@ -137,11 +140,42 @@ fn no_backend_no_answer_and_no_advertisement_neither() {
     let mut world = World::synced(1);
     world.apply("web", VIP, &["10.0.0.1"]);
     world.settle();
-    assert_eq!(
-        (world.answers(), world.row()),
-        (vec![], format!("{VIP} Nobody(NoAdvertisement) "))
-    );
     assert!(world.owned.is_empty() && world.facts.is_empty(), "layer 2 is off");
+    assert!(world.controller.catalog().l2.is_empty());
+}
+
+#[test]
+fn an_advertisement_decides_which_services_are_answered_for_and_where() {
+    let mut settings = l2_settings(Peers::Alone, OnApiLoss::Fence);
+    settings.l2.coverage = Coverage::Advertised;
+    let mut world = World::of(settings).synced_up();
+    world.apply("web", VIP, &["10.0.0.1"]);
+    world.settle();
+    let advertise = |spec| Event::AnnounceApplied(Box::new(l2_advertisement("all", spec)));
+    let of_service = |name: &str| json!([{ "matchLabels": { "io.kubernetes.service.name": name } }]);
+    world.tell(vec![advertise(json!({ "serviceSelectors": of_service("mail") }))]);
+    world.settle();
+    assert!(world.answers().is_empty(), "it is about another one");
+    assert_eq!(world.row(), format!("{VIP} Nobody(NoAdvertisement) "));
+    world.tell(vec![advertise(json!({ "serviceSelectors": of_service("web") }))]);
+    world.settle();
+    world.wait(11 * S);
+    assert_eq!(world.answers(), [VIP]);
+    world.tell(vec![advertise(json!({ "interfaces": ["elsewhere"] }))]);
+    world.settle();
+    assert!(world.answers().is_empty(), "not on this interface");
+    let rack = json!([{ "matchLabels": { "rack": "7" } }]);
+    world.tell(vec![advertise(json!({ "nodeSelectors": rack }))]);
+    world.settle();
+    assert!(world.answers().is_empty(), "not by this node");
+    world.tell(vec![advertise(json!({}))]);
+    world.settle();
+    world.wait(11 * S);
+    assert_eq!(world.answers(), [VIP]);
+    let object = l2_advertisement("all", json!({})).object();
+    world.tell(vec![Event::AnnounceDeleted(object)]);
+    world.settle();
+    assert!(world.answers().is_empty(), "the last advertisement is gone");
 }
 
 #[test]
