@@ -286,7 +286,10 @@ fn metrics_parse_and_every_family_has_help_and_type() {
                 .find_map(|end| name.strip_suffix(end));
             let known = described.contains(name) || family.is_some_and(|family| described.contains(family));
             assert!(known, "{name} has no TYPE");
-            assert!(name.starts_with("maglane_"), "{name}");
+            let ours = ["maglane_", "metallb_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
+            assert!(ours, "{name}");
             samples += 1;
         }
     }
