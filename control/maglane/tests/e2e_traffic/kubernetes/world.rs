@@ -184,7 +184,7 @@ impl World {
             .collect()
     }
 
-    /// Until the Service has both addresses and every condition holds.
+    /// Until the Service has both addresses and every condition up to Programmed holds; here nobody announces.
     pub fn wait_served(&self) -> Vec<IpAddr> {
         let all = [
             "SettingsValid",
@@ -192,9 +192,10 @@ impl World {
             "BackendsUsable",
             "Programmed",
         ];
-        let all: Vec<String> = all.iter().map(|kind| format!("maglane.io/{kind}=True")).collect();
+        let all = all.map(|kind| format!("maglane.io/{kind}=True"));
         self.until("addresses and conditions", || {
-            self.addresses().len() == 2 && self.conditions() == all
+            let conditions = self.conditions();
+            self.addresses().len() == 2 && all.iter().all(|condition| conditions.contains(condition))
         });
         self.addresses()
     }
