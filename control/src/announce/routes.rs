@@ -1,6 +1,6 @@
 //! Which prefixes each peer is told, with what; and of each Service why, or why not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,27 +20,29 @@ use crate::problem::Problem;
 /// Places in the list of advertisements, in order.
 type Said = BTreeSet<usize>;
 
+/// Place in the list of candidates, with one of its addresses.
+type Sake = (usize, Addr);
+
 /// The prefixes that may be announced, with who asks for them and for whose sake.
 #[derive(Default)]
 struct Prefixes {
     said: BTreeMap<IpNet, Said>,
     /// Each with the Services and addresses that it is there for.
-    sake: BTreeMap<IpNet, Vec<(ObjectName, Addr)>>,
+    sake: BTreeMap<IpNet, Vec<Sake>>,
 }
 
 pub(super) fn fill(situation: &Situation<'_>, advertisements: &Advertisements<'_>, decision: &mut Decision) {
     let mut prefixes = Prefixes::default();
-    for candidate in &situation.candidates {
-        let mut worst: Option<Reason> = None;
-        for (addr, standing) in &candidate.addrs {
-            let place = Place::new(situation, advertisements, candidate, *addr);
-            let reason = place.look(situation, *standing, &mut prefixes, &mut decision.problems);
-            worst = Some(worst.map_or(reason, |worst| worst.min(reason)));
-        }
-        let verdict = Verdict::of(worst.unwrap_or(Reason::Pending));
-        decision.verdicts.insert(candidate.service.name.clone(), verdict);
+    let mut verdicts: Vec<Verdict> = Vec::with_capacity(situation.candidates.len());
+    for (at, candidate) in situation.candidates.iter().enumerate() {
+        let look = |(addr, standing): &(Addr, Standing)| {
+            let place = Place::new(situation, advertisements, (at, candidate), *addr);
+            place.look(situation, *standing, &mut prefixes, &mut decision.problems)
+        };
+        let worst = candidate.addrs.iter().map(look).min();
+        verdicts.push(Verdict::of(worst.unwrap_or(Reason::Pending)));
     }
-    let mut told: BTreeSet<(ObjectName, Addr)> = BTreeSet::new();
+    let mut told: HashSet<Sake> = HashSet::new();
     for (name, plan) in &mut decision.peers {
         let Some(phase) = phase(situation, name) else {
             continue;
@@ -53,31 +55,40 @@ pub(super) fn fill(situation: &Situation<'_>, advertisements: &Advertisements<'_
             phase,
             &mut decision.problems,
         ) {
-            for (service, addr) in prefixes.sake.get(&prefix).into_iter().flatten() {
-                told.insert((service.clone(), *addr));
-                decision.announced.insert(*addr);
-                if let Some(verdict) = decision.verdicts.get_mut(service) {
+            for (candidate, addr) in prefixes.sake.get(&prefix).into_iter().flatten() {
+                told.insert((*candidate, *addr));
+                let verdict = &mut verdicts[*candidate];
+                if !verdict.peers.contains(name) {
                     verdict.peers.insert(name.clone());
-                    if agreed == Agreed::No {
-                        verdict.reason = verdict.reason.min(Reason::ConflictingAdvertisements);
-                    }
+                }
+                if agreed == Agreed::No {
+                    verdict.reason = verdict.reason.min(Reason::ConflictingAdvertisements);
                 }
             }
         }
     }
-    for (service, addr) in prefixes.sake.into_values().flatten() {
-        if !told.contains(&(service.clone(), addr))
-            && let Some(verdict) = decision.verdicts.get_mut(&service)
-        {
-            let reason = situation.draining.map_or(Reason::NoPeer, |_| Reason::Draining);
-            verdict.reason = verdict.reason.min(reason);
-        }
+    for sake in prefixes
+        .sake
+        .values()
+        .flatten()
+        .filter(|sake| !told.contains(sake))
+    {
+        let reason = situation.draining.map_or(Reason::NoPeer, |_| Reason::Draining);
+        let verdict = &mut verdicts[sake.0];
+        verdict.reason = verdict.reason.min(reason);
     }
+    decision.announced = told.into_iter().map(|(_, addr)| addr).collect();
+    let names = situation
+        .candidates
+        .iter()
+        .map(|candidate| candidate.service.name.clone());
+    decision.verdicts = names.zip(verdicts).collect();
 }
 
 /// One address of one Service.
 struct Place<'a, 's> {
-    candidate: &'a Candidate<'s>,
+    /// Its place in the list of candidates.
+    at: usize,
     addr: Addr,
     pool: Option<&'a PoolSpec>,
     /// The advertisements about it, wherever.
@@ -88,7 +99,7 @@ impl<'a, 's> Place<'a, 's> {
     fn new(
         situation: &'a Situation<'s>,
         advertisements: &'a Advertisements<'s>,
-        candidate: &'a Candidate<'s>,
+        (at, candidate): (usize, &'a Candidate<'s>),
         addr: Addr,
     ) -> Place<'a, 's> {
         let pool = pool_of(situation.pools.iter().copied(), candidate.service, addr);
@@ -96,7 +107,7 @@ impl<'a, 's> Place<'a, 's> {
         let about =
             all.filter(|(_, advertisement)| is_about(&advertisement.spec.scope, candidate.service, pool));
         Place {
-            candidate,
+            at,
             addr,
             pool,
             about: about.collect(),
@@ -129,7 +140,7 @@ impl<'a, 's> Place<'a, 's> {
             let prefix = self.prefix(advertisement, problems);
             prefixes.said.entry(prefix).or_default().insert(*at);
             let sake = prefixes.sake.entry(prefix).or_default();
-            let entry = (self.candidate.service.name.clone(), self.addr);
+            let entry = (self.at, self.addr);
             if sake.last() != Some(&entry) {
                 sake.push(entry);
             }
