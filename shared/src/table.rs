@@ -50,7 +50,7 @@ impl ServiceEntry {
 }
 
 /// One backend, addressed by [`BackendId::slot`]. Half a cache line, never astride two.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(align(32))]
 pub struct BackendEntry {
     pub addr: Addr,

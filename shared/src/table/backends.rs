@@ -24,14 +24,17 @@ impl BackendTable {
         Some(&self.chunks.get(slot / CHUNK)?[slot % CHUNK])
     }
 
-    /// Grows as needed. Snapshots that share the chunk keep theirs.
+    /// Grows as needed. Snapshots that share the chunk keep theirs; what is there already costs no copy.
     pub fn set(&mut self, slot: u32, entry: BackendEntry) {
         let slot = slot as usize;
         while self.chunks.len() <= slot / CHUNK {
             self.chunks.push(Arc::new([BackendEntry::VACANT; CHUNK]));
         }
         self.len = self.len.max(slot + 1);
-        Arc::make_mut(&mut self.chunks[slot / CHUNK])[slot % CHUNK] = entry;
+        let chunk = &mut self.chunks[slot / CHUNK];
+        if chunk[slot % CHUNK] != entry {
+            Arc::make_mut(chunk)[slot % CHUNK] = entry;
+        }
     }
 
     /// Vacant slots count.
