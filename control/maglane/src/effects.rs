@@ -11,7 +11,7 @@ use maglane_control::health::{HealthAnswer, ProbeTarget};
 use maglane_control::l2::NodeFacts;
 use maglane_control::metrics::Meter;
 use maglane_control::problem::{Problem, Severity};
-use maglane_control::status::{StatusWrite, UserEvent};
+use maglane_control::status::{SessionWrite, StatusWrite, UserEvent};
 use maglane_control::step::Controller;
 use maglane_shared::addr::{Addr, Protocol, VipKey};
 use maglane_shared::counters::Counters;
@@ -63,6 +63,7 @@ pub struct Followup {
     /// The newest says it all.
     pub announce: Option<BgpPlan>,
     pub writes: Vec<StatusWrite>,
+    pub sessions: Vec<SessionWrite>,
     pub told: Vec<UserEvent>,
     /// The newest wanted sets, where they have changed.
     pub probes: Option<BTreeSet<ProbeTarget>>,
@@ -101,7 +102,7 @@ pub fn perform(
                 tracing::debug!(peers = plan.peers.len(), revision = plan.revision, "BGP");
                 follow.announce = Some(plan);
             }
-            Effect::WriteSessions(states) => tracing::debug!(count = states.len(), "states of BGP sessions"),
+            Effect::WriteSessions(states) => follow.sessions.extend(states),
             Effect::OwnL2(owned) => {
                 follow.events.extend(own(&owned, engine));
                 follow.layer2.push(Layer2::Listen(owned));

@@ -10,11 +10,11 @@ use maglane_control::event::{Event, Source};
 use maglane_control::kube::events::{Note, Reason, Recorder};
 use maglane_control::kube::lease::{Election, LeaseSettings, NodeLeaseHolder, Role, identity};
 use maglane_control::kube::writer::{Ownership, StatusWrite as Write, Writer};
-use maglane_control::kube::{Access, Cluster, ClusterSource, Origin, StreamSettings};
+use maglane_control::kube::{Access, Cluster, ClusterSource, Origin, SessionWriter, StreamSettings};
 use maglane_control::l2::NodeFacts;
 use maglane_control::model::ClusterId;
 use maglane_control::problem::Problem;
-use maglane_control::status::{StatusWrite, UserEvent};
+use maglane_control::status::{SessionWrite, StatusWrite, UserEvent};
 use serde_json::Value;
 
 use crate::cli::values::Kubeconfig;
@@ -36,6 +36,7 @@ struct Own {
     election: Election,
     writer: Writer,
     recorder: Recorder,
+    sessions: SessionWriter,
     lease: NodeLeaseHolder,
     /// Zero of the controller's time.
     start: Instant,
@@ -75,6 +76,7 @@ impl Kubernetes {
             start,
             lease: NodeLeaseHolder::start(Arc::clone(&access), home, &settings.node_name, name),
             writer: Writer::new(Arc::clone(&access), election.holder()),
+            sessions: SessionWriter::start(Arc::clone(&access)),
             recorder: Recorder::start(access, &settings.node_name),
             election,
             problems: vec![],
@@ -115,6 +117,12 @@ impl Kubernetes {
                 object: write.object,
                 ownership: Ownership::Respect,
             });
+        }
+    }
+
+    pub fn write_sessions(&self, writes: Vec<SessionWrite>) {
+        if let Some(own) = &self.own {
+            writes.into_iter().for_each(|write| own.sessions.put(write));
         }
     }
 

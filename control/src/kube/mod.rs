@@ -4,7 +4,8 @@
 //!                    ┌ source: list, watch, probe ─► Event ─►
 //!  config: access ───┼ lease: who may write ─┐
 //!  to one cluster    ├ writer: status        ┴◄──── wanted ──
-//!                    └ events: what users read  ◄─────────────
+//!                    ├ events: what users read  ◄─────────────
+//!                    └ sessions: of this node ◄───────────────
 //! ```
 //!
 //! Kubernetes types stop here and at `convert` (invariant 9). Losing an API server changes nothing that was
@@ -18,10 +19,12 @@ mod failure;
 mod kinds;
 pub mod lease;
 mod secret;
+mod sessions;
 mod source;
 pub mod writer;
 
 pub use config::{Access, Origin};
 pub use secret::password;
 pub(crate) use secret::text as secret_text;
+pub use sessions::SessionWriter;
 pub use source::{Cluster, ClusterSource, StreamSettings};

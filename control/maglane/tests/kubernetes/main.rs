@@ -18,6 +18,7 @@ async fn story(cluster: Cluster) {
     world.changes_arrive_at_once(&cluster).await;
     writes::one_process_writes_status_and_yields_to_a_rival(&cluster).await;
     writes::notes_are_shown_with_their_object(&cluster).await;
+    writes::a_session_s_state_is_written_by_its_node(&cluster).await;
     trouble::a_slow_kind_holds_deletions_back(&cluster).await;
     trouble::a_silent_connection_is_noticed_in_time(&cluster, &mut world).await;
     trouble::outages_change_nothing_and_leave_no_churn(&cluster, &mut world).await;

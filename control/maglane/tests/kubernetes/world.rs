@@ -34,6 +34,7 @@ pub fn deploy(client: &Client) {
         "manifests/rbac.yaml",
         "crds/addresspools.yaml",
         "crds/addressreservations.yaml",
+        "crds/bgpsessionstates.yaml",
     ] {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
         let text = std::fs::read_to_string(root.join(path)).unwrap();

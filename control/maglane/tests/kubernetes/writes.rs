@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use maglane_control::kube::SessionWriter;
 use maglane_control::kube::events::{Note, Reason, Recorder};
 use maglane_control::kube::lease::{Election, LeaseSettings, Role, identity};
 use maglane_control::kube::writer::{Outcome, Ownership, StatusWrite, Writer};
 use maglane_control::model::{ClusterId, ObjectKind, ObjectName, ObjectRef};
+use maglane_control::status::SessionWrite;
 use maglane_perf::cluster::{APPLY_PATCH, Client, Cluster};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
@@ -167,4 +169,60 @@ pub async fn notes_are_shown_with_their_object(cluster: &Cluster) {
         ["192.0.2.1 from pool main", "192.0.2.2 from pool main"]
     );
     assert_eq!(notes[2].len(), 1024);
+}
+
+/// Made, changed and deleted by a process that holds no lease.
+pub async fn a_session_s_state_is_written_by_its_node(cluster: &Cluster) {
+    const PATH: &str = "/apis/maglane.io/v1alpha1/bgpsessionstates/lb1-tor";
+    let client = cluster.client();
+    let writer = SessionWriter::start(access(cluster).await);
+    let put = |body: Option<Value>| {
+        let object = ObjectRef {
+            kind: ObjectKind::BgpSessionState,
+            name: ObjectName::of(ClusterId::OWN, "", "lb1-tor"),
+        };
+        writer.put(SessionWrite { object, body });
+    };
+    let body = |state: &str, established: &str, prefixes: i64| {
+        json!({
+            "spec": { "node": "lb1", "peer": "tor" },
+            "status": { "state": state, "prefixes": prefixes, "conditions": [{
+                "type": "Established", "status": established, "reason": "Tested", "message": "of a test",
+            }] },
+        })
+    };
+    let read = || block_in_place(|| client.get(PATH));
+    let until = async |what: &str, holds: &dyn Fn(&Value) -> bool| {
+        within(what, async {
+            loop {
+                if let Ok(object) = read()
+                    && holds(&object)
+                {
+                    return object;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    };
+    put(Some(body("Idle", "False", 0)));
+    let first = until("the state", &|object| object["status"]["state"] == "Idle").await;
+    assert_eq!(first["spec"], json!({ "node": "lb1", "peer": "tor" }));
+    put(Some(body("Connect", "False", 0)));
+    let second = until("the change", &|object| object["status"]["state"] == "Connect").await;
+    let time = |object: &Value| object["status"]["conditions"][0]["lastTransitionTime"].clone();
+    assert!(
+        time(&first).is_string() && time(&first) == time(&second),
+        "{second}"
+    );
+    put(Some(body("Established", "True", 7)));
+    let third = until("the session", &|object| object["status"]["prefixes"] == 7).await;
+    assert_eq!(third["status"]["conditions"][0]["status"], "True");
+    put(None);
+    within("the end", async {
+        while read().is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

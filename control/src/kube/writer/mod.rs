@@ -206,7 +206,7 @@ async fn apply(access: &Access, attempt: &Attempt) -> Result<(), Failure> {
 }
 
 /// The body with what server-side apply must know of the object.
-fn addressed(object: &ObjectRef, body: &Value) -> Value {
+pub(super) fn addressed(object: &ObjectRef, body: &Value) -> Value {
     let resource = resource(object.kind);
     let mut fields = body.as_object().cloned().unwrap_or_default();
     fields.insert("apiVersion".to_owned(), json!(resource.api_version));
