@@ -306,21 +306,9 @@ async fn a_start_with_a_server_that_refuses_waits_for_it() {
     server.put(SERVICES, service("web", 80));
     server.fault("/", Fault::Status(403));
     let mut world = World::start(&server, settings()).await;
-    // Of every kind that is followed, in one sentence.
-    let kinds = [
-        "addresspools",
-        "bgppeers",
-        "endpointslices",
-        "namespaces",
-        "nodes",
-        "services",
-    ];
-    let named = |w: &World| {
-        w.problems.iter().any(|problem| {
-            problem.remedy.contains("get, list and watch")
-                && kinds.iter().all(|kind| problem.remedy.contains(kind))
-        })
-    };
+    let rule = "get, list and watch addresspools, addressreservations, bfdprofiles, bgpadvertisements, bgppeers, \
+                communities, endpointslices, l2advertisements, leases, namespaces, nodes, serviceimports, services";
+    let named = |w: &World| w.problems.iter().any(|problem| problem.remedy.contains(rule));
     world.until("the problem with the rule", named).await;
     assert!(!world.synced);
     server.heal();
