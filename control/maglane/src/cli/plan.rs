@@ -18,6 +18,7 @@ use maglane_shared::addr::Addr;
 
 use super::Output;
 use super::migrate::read;
+use super::run::ClassArgs;
 use super::table::{Align, render};
 use super::values::Kubeconfig;
 
@@ -39,18 +40,8 @@ pub struct PlanArgs {
     #[arg(long, env = "MAGLANE_KUBECONFIG", value_name = "FILE|in-cluster")]
     pub kubeconfig: Option<Kubeconfig>,
 
-    /// Services of type LoadBalancer with this loadBalancerClass are ours.
-    #[arg(
-        long,
-        env = "MAGLANE_LOAD_BALANCER_CLASS",
-        value_name = "CLASS",
-        default_value = "maglane.io/maglane"
-    )]
-    pub load_balancer_class: String,
-
-    /// Services of type LoadBalancer that name no class are ours too (default: they are not).
-    #[arg(long, env = "MAGLANE_DEFAULT_CLASS")]
-    pub default_class: bool,
+    #[command(flatten)]
+    pub class: ClassArgs,
 
     /// Longest wait for the cluster's objects, in seconds.
     #[arg(long, env = "MAGLANE_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
@@ -93,8 +84,8 @@ pub fn plan(args: &PlanArgs) -> Result<Planned> {
         (files, vec![])
     };
     let settings = PlanSettings {
-        class: args.load_balancer_class.as_str().into(),
-        default_class: args.default_class,
+        class: args.class.load_balancer_class.as_str().into(),
+        default_class: args.class.default_class,
         ..PlanSettings::default()
     };
     let preview = preview(now, then, &settings);

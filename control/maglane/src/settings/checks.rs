@@ -101,8 +101,8 @@ pub(super) fn kubernetes(args: KubernetesArgs) -> Result<KubernetesSettings, Set
         node_name: args.node_name.map_or_else(host_name, Ok)?,
         namespace: args.namespace,
         lease_duration: Duration::from_secs(args.lease_duration.into()),
-        class: args.load_balancer_class,
-        default_class: args.default_class,
+        class: args.class.load_balancer_class,
+        default_class: args.class.default_class,
         serve: Serve {
             node_port: args.serve.contains(&Served::NodePort),
             cluster_ip: args.serve.contains(&Served::ClusterIp),

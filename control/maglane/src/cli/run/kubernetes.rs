@@ -51,18 +51,8 @@ pub struct KubernetesArgs {
           value_parser = clap::value_parser!(u16).range(3..=3600))]
     pub lease_duration: u16,
 
-    /// Services of type LoadBalancer with this loadBalancerClass are ours.
-    #[arg(
-        long,
-        env = "MAGLANE_LOAD_BALANCER_CLASS",
-        value_name = "CLASS",
-        default_value = "maglane.io/maglane"
-    )]
-    pub load_balancer_class: String,
-
-    /// Services of type LoadBalancer that name no class are ours too (default: they are not).
-    #[arg(long, env = "MAGLANE_DEFAULT_CLASS")]
-    pub default_class: bool,
+    #[command(flatten)]
+    pub class: ClassArgs,
 
     /// What to serve besides load balancer addresses, joined by commas (default: nothing).
     #[arg(
@@ -88,4 +78,21 @@ pub struct KubernetesArgs {
     /// Write every event and what followed from it to this file, as JSON lines (default: nowhere).
     #[arg(long, env = "MAGLANE_RECORD", value_name = "FILE")]
     pub record: Option<PathBuf>,
+}
+
+/// Which Services of type LoadBalancer are ours.
+#[derive(Clone, Debug, Args)]
+pub struct ClassArgs {
+    /// Services of type LoadBalancer with this loadBalancerClass are ours.
+    #[arg(
+        long,
+        env = "MAGLANE_LOAD_BALANCER_CLASS",
+        value_name = "CLASS",
+        default_value = "maglane.io/maglane"
+    )]
+    pub load_balancer_class: String,
+
+    /// Services of type LoadBalancer that name no class are ours too (default: they are not).
+    #[arg(long, env = "MAGLANE_DEFAULT_CLASS")]
+    pub default_class: bool,
 }

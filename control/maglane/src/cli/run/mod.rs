@@ -12,7 +12,7 @@ use clap::Args;
 
 pub use balance::{BalanceArgs, FlowArgs};
 pub use control::{ControlArgs, LogArgs};
-pub use kubernetes::KubernetesArgs;
+pub use kubernetes::{ClassArgs, KubernetesArgs};
 pub use l2::L2Args;
 pub use nat::{NatArgs, TunnelArgs};
 pub use xdp::{InterfaceArgs, WorkerArgs, XdpArgs};
