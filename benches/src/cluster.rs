@@ -8,7 +8,7 @@ use maglane_control::effect::Effect;
 use maglane_control::event::{Event, Source};
 use maglane_control::model::{
     ClusterId, EndpointSliceSpec, EndpointSpec, NodeKey, ObjectName, PortProtocol, PortSpec, Readiness,
-    ServiceKind, ServiceSpec, Setting, SlicePort, TrafficPolicy, Uid,
+    ServiceKind, ServiceSpec, Setting, SlicePort, Uid,
 };
 use maglane_control::plan::PlanSettings;
 use maglane_control::routes::{Link, Route, RouteHop, Table, Way};
@@ -169,10 +169,8 @@ fn kernel() -> [Event; 3] {
 
 fn service(n: u32) -> ServiceSpec {
     ServiceSpec {
-        name: name(n),
         created: Some(1),
         kind: ServiceKind::LoadBalancer,
-        class: None,
         ports: vec![PortSpec {
             name: "".into(),
             protocol: PortProtocol::Balanced(Protocol::Tcp),
@@ -181,26 +179,6 @@ fn service(n: u32) -> ServiceSpec {
             node_port: None,
         }],
         vips: Setting::Valid(vec![v4(20, n)]),
-        cluster_ips: vec![],
-        external_ips: vec![],
-        external_policy: TrafficPolicy::Cluster,
-        internal_policy: TrafficPolicy::Cluster,
-        affinity: None,
-        source_ranges: None,
-        health_check_node_port: None,
-        mode: Setting::Unset,
-        hash_inputs: Setting::Unset,
-        weights: Setting::Unset,
-        backends: Setting::Unset,
-        on_removal: Setting::Unset,
-        tcp_timeout: Setting::Unset,
-        udp_timeout: Setting::Unset,
-        mss: Setting::Unset,
-        mtu: Setting::Unset,
-        global: Setting::Unset,
-        imported: Setting::Unset,
-        request: None,
-        observed: None,
-        problems: vec![],
+        ..ServiceSpec::named(name(n))
     }
 }

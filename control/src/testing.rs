@@ -7,7 +7,7 @@ use maglane_shared::service::ForwardingMode;
 
 use crate::model::{
     AnnounceObject, EndpointSliceSpec, EndpointSpec, NodeSpec, ObjectKind, ObjectName, ObjectRef,
-    PortProtocol, PortSpec, Readiness, ServiceKind, ServiceSpec, Setting, SlicePort, TrafficPolicy, Uid,
+    PortProtocol, PortSpec, Readiness, ServiceKind, ServiceSpec, Setting, SlicePort, Uid,
 };
 use crate::routes::{Link, Neighbor, NeighborState, Route, RouteHop, Table, Way};
 
@@ -24,33 +24,10 @@ pub struct ServiceBuilder(ServiceSpec);
 /// A Service in `default` with TCP port 80, unnamed, on these VIPs (joined by commas).
 pub fn service(service: &str, vips: &str) -> ServiceBuilder {
     ServiceBuilder(ServiceSpec {
-        name: name(service),
-        created: None,
         kind: ServiceKind::LoadBalancer,
-        class: None,
         ports: vec![port("", "TCP", 80)],
         vips: Setting::Valid(vips.split(',').map(addr).collect()),
-        cluster_ips: vec![],
-        external_ips: vec![],
-        external_policy: TrafficPolicy::Cluster,
-        internal_policy: TrafficPolicy::Cluster,
-        affinity: None,
-        source_ranges: None,
-        health_check_node_port: None,
-        mode: Setting::Unset,
-        hash_inputs: Setting::Unset,
-        weights: Setting::Unset,
-        backends: Setting::Unset,
-        on_removal: Setting::Unset,
-        tcp_timeout: Setting::Unset,
-        udp_timeout: Setting::Unset,
-        mss: Setting::Unset,
-        mtu: Setting::Unset,
-        global: Setting::Unset,
-        imported: Setting::Unset,
-        request: None,
-        observed: None,
-        problems: vec![],
+        ..ServiceSpec::named(name(service))
     })
 }
 

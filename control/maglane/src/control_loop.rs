@@ -3,39 +3,34 @@
 //! One thread, one runtime. The controller is owned by the loop alone; whoever wants to know what is served
 //! asks for the catalog over a channel. What must outlive a panic of this loop is in [`Shared`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use maglane_control::compile::CompileSettings;
-use maglane_control::effect::{Effect, PortSpan};
+use maglane_control::effect::Effect;
 use maglane_control::error::ControlError;
 use maglane_control::event::{Event, Source};
 use maglane_control::health::{Prober, Timing};
 use maglane_control::l2::{L2Settings, OnApiLoss, Peers};
 use maglane_control::manifest::ManifestSource;
 use maglane_control::metrics::Pending;
-use maglane_control::model::ClusterId;
 use maglane_control::netlink::Netlink;
-use maglane_control::plan::PlanSettings;
 use maglane_control::record::Recorder;
-use maglane_control::step::{Controller, Settings};
-use maglane_shared::addr::Addr;
+use maglane_control::step::Controller;
 use maglane_shared::table::Generation;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::control_settings::{controller_settings, recorder};
 use crate::effects::{self, Books, Followup, Layer2};
 use crate::engine::AnswerEnd;
 use crate::health_ports::HealthPorts;
 use crate::kubernetes::Kubernetes;
 use crate::l2::Announcer;
 use crate::run::{Kept, Shared};
-use crate::settings::KubernetesSettings;
 use crate::state_dir::StateWriter;
 use crate::view::{View, Views};
 use crate::{admin, http};
@@ -244,6 +239,7 @@ impl Loop {
         }
         self.netlink.resolve(&follow.neighbors);
         self.kubernetes.write(follow.writes);
+        self.kubernetes.write_sessions(follow.sessions);
         self.kubernetes.tell(follow.told);
         if let Some(targets) = follow.probes {
             self.prober.want(&targets);
@@ -354,79 +350,4 @@ impl Loop {
         // Whoever asked may have gone.
         let _ = question.send(view);
     }
-}
-
-/// `--record`. A control loop started anew records to another file, for its controller starts from another state.
-fn recorder(path: Option<&Path>, settings: &Settings) -> Result<Option<Recorder<File>>> {
-    let Some(path) = path else {
-        return Ok(None);
-    };
-    let mut path = path.to_owned();
-    let mut attempt = 1;
-    while path.exists() {
-        attempt += 1;
-        path.set_extension(format!("{attempt}.jsonl"));
-    }
-    let open = || Recorder::new(File::create(&path)?, settings);
-    open().map(Some).with_context(|| {
-        format!(
-            "--record {}: cannot be written; name a file in a directory that exists",
-            path.display()
-        )
-    })
-}
-
-fn controller_settings(shared: &Shared) -> Settings {
-    let Shared { settings, launch, .. } = shared;
-    let (balance, kubernetes) = (&settings.balance, &settings.kubernetes);
-    let snat: BTreeSet<Addr> = launch.snat_addresses.iter().map(|ip| Addr::from(*ip)).collect();
-    let span = PortSpan {
-        first: settings.nat.ports.first,
-        last: settings.nat.ports.last,
-    };
-    Settings {
-        interfaces: settings
-            .interfaces
-            .iter()
-            .map(|name| name.as_str().into())
-            .collect(),
-        workers: launch.workers,
-        sources: sources(settings),
-        max_removal_percent: kubernetes.max_removal_percent,
-        l2: settings.l2.clone(),
-        nat_returns: snat.iter().map(|addr| (*addr, span)).collect(),
-        plan: PlanSettings {
-            mode: balance.mode,
-            snat,
-            serve: kubernetes.serve,
-            class: kubernetes.class.as_str().into(),
-            default_class: kubernetes.default_class,
-            node: Some(kubernetes.node_name.as_str().into()),
-            clusters: clusters(kubernetes),
-        },
-        compile: CompileSettings {
-            hash_key: balance.hash_key,
-            maglev_table_size: balance.maglev_table_size,
-            max_services: balance.max_services,
-            max_backends: balance.max_backends,
-        },
-    }
-}
-
-fn sources(settings: &crate::settings::Settings) -> BTreeSet<Source> {
-    let mut sources: BTreeSet<Source> = [Source::Kernel].into();
-    sources.extend(settings.manifests.as_ref().map(|_| Source::Manifests));
-    if settings.kubernetes.own.is_some() {
-        sources.extend(clusters(&settings.kubernetes).into_keys().map(Source::Cluster));
-    }
-    sources
-}
-
-fn clusters(kubernetes: &KubernetesSettings) -> BTreeMap<ClusterId, Box<str>> {
-    let others = kubernetes.others.iter().map(|cluster| cluster.name.as_str());
-    let names = std::iter::once(kubernetes.cluster_name.as_str()).chain(others);
-    (ClusterId::OWN.0..)
-        .map(ClusterId)
-        .zip(names.map(Into::into))
-        .collect()
 }

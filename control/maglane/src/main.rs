@@ -5,6 +5,7 @@
 mod admin;
 mod cli;
 mod control_loop;
+mod control_settings;
 mod effects;
 mod engine;
 mod health;

@@ -241,6 +241,39 @@ pub struct ReservationSpec {
 }
 
 impl ServiceSpec {
+    /// Of type ClusterIP, without ports, addresses or settings.
+    pub fn named(name: ObjectName) -> ServiceSpec {
+        ServiceSpec {
+            name,
+            created: None,
+            kind: ServiceKind::ClusterIp,
+            class: None,
+            ports: vec![],
+            vips: Setting::Unset,
+            cluster_ips: vec![],
+            external_ips: vec![],
+            external_policy: TrafficPolicy::Cluster,
+            internal_policy: TrafficPolicy::Cluster,
+            affinity: None,
+            source_ranges: None,
+            health_check_node_port: None,
+            mode: Setting::Unset,
+            hash_inputs: Setting::Unset,
+            weights: Setting::Unset,
+            backends: Setting::Unset,
+            on_removal: Setting::Unset,
+            tcp_timeout: Setting::Unset,
+            udp_timeout: Setting::Unset,
+            mss: Setting::Unset,
+            mtu: Setting::Unset,
+            global: Setting::Unset,
+            imported: Setting::Unset,
+            request: None,
+            observed: None,
+            problems: vec![],
+        }
+    }
+
     pub fn object(&self) -> ObjectRef {
         ObjectRef {
             kind: ObjectKind::Service,

